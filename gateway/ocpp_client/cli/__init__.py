@@ -1,0 +1,1 @@
+"""The `chargegateway` command line: one module per command."""

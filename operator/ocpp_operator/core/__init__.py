@@ -1,0 +1,1 @@
+"""Planning, pure: data in, data out. This module imports nothing."""

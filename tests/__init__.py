@@ -1,0 +1,1 @@
+"""Tests: one folder per kind. They mirror the modules they judge."""
