@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXTRAS := gateway client local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-local lock demo up test test-fast lint types imports format bench testbed clean
+.PHONY: help setup setup-local lock demo up test test-fast lint types imports format docs bench testbed clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ imports: setup  ## the architecture as import rules
 format: setup  ## ruff format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup  ## renew the generated pages (settings, JSON Schemas)
+	$(BIN)/python -c 'import pathlib, ocpp_gateway.settings as s; pathlib.Path("docs/settings.md").write_text(s.reference())'
+	$(BIN)/python -m ocpp_contract.json_schemas docs/contract
 
 testbed: setup  ## fetch the real components that the tests use (Kafka, Redis, npm stations), once
 	$(BIN)/python -m tests.testbed install
