@@ -1,0 +1,163 @@
+"""Fixtures for every test: the real servers, started once per run, and names of one's own on them.
+
+`kafka`, `redis_server` and `redis_cluster` live for the whole run; a test takes fresh names on them (`topic_name`,
+`redis_prefix`, `group_name`) instead of a restart. A test that stops, freezes or empties a server takes `private_kafka`
+or `private_redis`. On a machine without a component the tests that need it are skipped and say what is missing; with
+`CI=true` they fail.
+
+Logs of the servers are kept when a test failed; the summary names their folders.
+"""
+
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Protocol, TypeVar
+
+import pytest
+
+from tests.testbed.cache import Missing
+from tests.testbed.kafka import EmbeddedBroker, KafkaServer, create_topics
+from tests.testbed.redis import RedisCluster, RedisServer
+
+_MARKED_BY_FIXTURE = {
+    "kafka": {"kafka", "private_kafka", "make_topics"},
+    "redis": {"redis_server", "redis_cluster", "private_redis"},
+}
+_kept_folders = pytest.StashKey[list[str]]()
+
+
+class _Server(Protocol):
+    keep_logs: bool
+
+    def start(self) -> None: ...
+    def close(self) -> None: ...
+
+
+ServerType = TypeVar("ServerType", bound=_Server)
+
+
+def require(make: Callable[[], ServerType]) -> ServerType:
+    """What `make` makes; skip the test where a component is missing, fail it when `CI` says all must be there."""
+    try:
+        return make()
+    except Missing as reason:
+        if os.environ.get("CI"):
+            pytest.fail(f"with CI set nothing may be missing: {reason}", pytrace=False)
+        pytest.skip(str(reason))
+
+
+def running(request: pytest.FixtureRequest, make: Callable[[], ServerType]) -> Iterator[ServerType]:
+    """A started server for a fixture's life; its logs are kept if a test failed meanwhile."""
+    server = require(make)
+    failed_before = request.session.testsfailed
+    try:
+        server.start()
+        yield server
+    finally:
+        if request.session.testsfailed > failed_before:
+            server.keep_logs = True
+        if server.keep_logs:
+            folders = getattr(server, "folders", None) or [server.folder]  # type: ignore[attr-defined]
+            request.config.stash.setdefault(_kept_folders, []).extend(map(str, folders))
+        server.close()
+
+
+# --- one of each for the whole run ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
+    """The run's Apache Kafka. Use topics and groups of your own; never stop it."""
+    yield from running(request, KafkaServer)
+
+
+@pytest.fixture(scope="session")
+def embedded_broker(request: pytest.FixtureRequest) -> Iterator[EmbeddedBroker]:
+    """The run's Tansu, the broker that `demo` and `up` embed."""
+    yield from running(request, EmbeddedBroker)
+
+
+@pytest.fixture(scope="session")
+def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """The run's Redis. Use keys with a prefix of your own; never stop or flush it."""
+    yield from running(request, RedisServer)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
+    """Three masters that share the slots."""
+    yield from running(request, RedisCluster)
+
+
+# --- servers for one test, to be harmed -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def private_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
+    """A Kafka for this test alone: `stop_async`, `start_async`, `kill`, `pause`, `resume`, `restart_empty_async`."""
+    yield from running(request, KafkaServer)
+
+
+@pytest.fixture
+def private_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A Redis for this test alone, with the same levers and `snapshot`."""
+    yield from running(request, RedisServer)
+
+
+# --- names of one's own -----------------------------------------------------------------------------------------------
+
+
+def _fresh(what: str) -> str:
+    return f"{what}-{secrets.token_hex(5)}"
+
+
+@pytest.fixture
+def fresh_name() -> Callable[[str], str]:
+    """A maker of names that nobody else has: `fresh_name("events") -> "events-3f0c..."`."""
+    return _fresh
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """A key prefix of this test's own, ending in a colon."""
+    return _fresh("t") + ":"
+
+
+@pytest.fixture
+def group_name() -> str:
+    """A consumer group id of this test's own."""
+    return _fresh("group")
+
+
+MakeTopics = Callable[..., Awaitable[list[str]]]
+
+
+@pytest.fixture
+def make_topics(kafka: KafkaServer) -> MakeTopics:
+    """`[up, down] = await make_topics(up=4, down=128)`: fresh topics on the run's Kafka, every partition led."""
+
+    async def make(settings: Mapping[str, str] | None = None, /, **partitions: int) -> list[str]:
+        names = {_fresh(name.replace("_", "-")): number for name, number in partitions.items()}
+        await create_topics(kafka.bootstrap, names, settings)
+        return list(names)
+
+    return make
+
+
+# --- pytest itself ----------------------------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that uses a server's fixture carries its marker, so that `-m "not kafka"` cannot miss one."""
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        for marker, fixtures in _MARKED_BY_FIXTURE.items():
+            if used & fixtures:
+                item.add_marker(marker)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if kept := config.stash.get(_kept_folders, []):
+        terminalreporter.section("server logs kept")
+        for folder in kept:
+            terminalreporter.write_line(folder)

@@ -1,0 +1,219 @@
+"""Apache Kafka in KRaft mode (broker and controller in one JVM), and the embedded broker of `chargegateway demo`.
+
+    with KafkaServer() as kafka:            # or: async with
+        await create_topics(kafka.bootstrap, {"commands-down": 128}, {"message.timestamp.type": "LogAppendTime"})
+
+`create_topics` returns when every partition has a leader. Without that the first produces meet NotLeaderForPartition
+and a test measures retries.
+"""
+
+import asyncio
+import base64
+import secrets
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from tests.testbed import components
+from tests.testbed.processes import NotReady, ServerProcess, free_port
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+# Tests make many topics of 128 partitions, and an index file is allocated at its full size.
+log.index.size.max.bytes=65536
+"""
+
+_LOG4J = """\
+Configuration:
+  status: error
+  Appenders:
+    Console:
+      name: out
+      PatternLayout:
+        pattern: "%d{ISO8601} %p %c{1} %m%n"
+  Loggers:
+    Root:
+      level: info
+      AppenderRef:
+        ref: out
+"""
+
+
+class KafkaServer(ServerProcess):
+    """One Kafka node on loopback. Data stays over `stop`, `kill` and `start`; `restart_empty` forgets it."""
+
+    name = "kafka"
+    start_timeout = 90.0
+    stop_timeout = 20.0
+
+    def __init__(self, properties: Mapping[str, str] | None = None, heap: str = "512m") -> None:
+        self.libs = components.KAFKA.find()
+        super().__init__()
+        self.port, self.controller_port, self.heap = free_port(), free_port(), heap
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self._data = self.folder / "data"
+        self._configuration = self.folder / "server.properties"
+        text = _PROPERTIES.format(port=self.port, controller=self.controller_port, data=self._data)
+        for key, value in (properties or {}).items():
+            text += f"{key}={value}\n"
+        self._configuration.write_text(text)
+        (self.folder / "log4j2.yaml").write_text(_LOG4J)
+
+    def java(self, *arguments: str) -> list[str]:
+        # Serial collector and the first compiler tier only: half the start time and memory, enough for tests.
+        return [
+            components.java(), f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+            "-cp", f"{self.libs}/*", f"-Dlog4j2.configurationFile={self.folder / 'log4j2.yaml'}", *arguments,
+        ]  # fmt: skip
+
+    def command(self) -> Sequence[str]:
+        return self.java("kafka.Kafka", str(self._configuration))
+
+    def spawn(self) -> None:
+        if not self._data.exists():
+            self._format()
+        super().spawn()
+
+    def _format(self) -> None:
+        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        done = subprocess.run(
+            self.java(
+                "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._configuration), "--standalone"
+            ),
+            capture_output=True, text=True, check=False, cwd=self.folder,
+        )  # fmt: skip
+        if done.returncode:
+            self.keep_logs = True
+            raise NotReady(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+
+    def answers(self) -> bool:
+        return _lists_itself(self.port)
+
+    def forget_data(self) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+
+
+class EmbeddedBroker(ServerProcess):
+    """Tansu, the broker that `chargegateway demo` embeds. In memory only: a restart is a restart empty."""
+
+    name = "tansu"
+    start_timeout = 20.0
+
+    def __init__(self) -> None:
+        self._program = components.TANSU.find()
+        super().__init__()
+        self.port = free_port()
+        self.bootstrap = f"127.0.0.1:{self.port}"
+
+    def command(self) -> Sequence[str]:
+        url = f"tcp://127.0.0.1:{self.port}"
+        return [
+            str(self._program), "broker", "--listener-url", url, "--advertised-listener-url", url,
+            "--storage-engine", "memory://tansu/",
+        ]  # fmt: skip
+
+    def answers(self) -> bool:
+        return _lists_itself(self.port)
+
+    def forget_data(self) -> None:
+        """There is none on the disk."""
+
+
+async def create_topics(
+    bootstrap: str,
+    partitions: Mapping[str, int],
+    settings: Mapping[str, str] | None = None,
+    *,
+    replication: int = 1,
+    timeout: float = 30.0,
+) -> None:
+    """Create topics (name -> number of partitions) and wait until every partition has a leader.
+
+    A topic that exists already is left as it is. Raises TimeoutError when a leader is missing at the end.
+    """
+    async with asyncio.timeout(timeout), _admin(bootstrap) as admin:
+        topics = [
+            NewTopic(name, number, replication, topic_configs=dict(settings or {}))
+            for name, number in partitions.items()
+        ]
+        answer = await admin.create_topics(topics)
+        for topic, code, *_ in answer.topic_errors:
+            if code and for_code(code) is not TopicAlreadyExistsError:
+                raise for_code(code)(topic)
+        while not await _all_led(admin, partitions):  # noqa: ASYNC110 - another process answers
+            await asyncio.sleep(0.02)
+    async with asyncio.timeout(timeout):
+        await _leaders_serve(bootstrap, partitions)
+
+
+async def _all_led(admin: AIOKafkaAdminClient, partitions: Mapping[str, int]) -> bool:
+    described = await admin.describe_topics(list(partitions))
+    return all(
+        not topic["error_code"]
+        and len(topic["partitions"]) >= partitions[topic["topic"]]
+        and all(not each["error_code"] and each["leader"] >= 0 for each in topic["partitions"])
+        for topic in described
+    ) and len(described) == len(partitions)
+
+
+async def _leaders_serve(bootstrap: str, partitions: Mapping[str, int]) -> None:
+    """The metadata names a leader a moment before that broker knows it is one: ask it for its end offsets.
+
+    The consumer asks again while it is told NotLeaderForPartition.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, retry_backoff_ms=20, request_timeout_ms=10_000)
+    await consumer.start()
+    try:
+        await consumer.end_offsets(
+            [TopicPartition(name, k) for name, number in partitions.items() for k in range(number)]
+        )
+    finally:
+        await consumer.stop()
+
+
+class _admin:
+    def __init__(self, bootstrap: str) -> None:
+        self._client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+
+    async def __aenter__(self) -> AIOKafkaAdminClient:
+        await self._client.start()
+        return self._client
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+
+def _lists_itself(port: int) -> bool:
+    """Metadata v1 for no topic, by hand: a broker lists itself once it is registered and unfenced.
+
+    An open port is not enough (KRaft opens it before the broker may lead), and a client library would hide the wait.
+    """
+    client = b"testbed"
+    body = struct.pack(">hhih", 3, 1, 1, len(client)) + client + struct.pack(">i", 0)
+    with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+        connection.sendall(struct.pack(">i", len(body)) + body)
+        answer = connection.makefile("rb")
+        size, _correlation, brokers = struct.unpack(">iii", answer.read(12).ljust(12, b"\0"))
+        answer.close()
+        return size > 8 and brokers > 0
