@@ -1,0 +1,112 @@
+"""Nonsense refuses to start, with a line that names the setting; everything is documented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ocpp_gateway import settings
+from ocpp_gateway.settings import SettingsError, load
+
+NEEDED = {
+    "CHARGEGATEWAY_POD__NAME": "gw-0",
+    "CHARGEGATEWAY_POD__UID": "u-0",
+    "CHARGEGATEWAY_POD__RESOURCE_UID": "r-0",
+    "CHARGEGATEWAY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+    "CHARGEGATEWAY_REDIS__ADDRESSES": "127.0.0.1:6379",
+    "CHARGEGATEWAY_DECISIONS__TYPE": "Accept",
+}
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, **changes: str) -> settings.Settings:
+    environ = dict(NEEDED)
+    for name, value in changes.items():
+        environ[f"CHARGEGATEWAY_{name}"] = value
+        monkeypatch.setenv(f"CHARGEGATEWAY_{name}", value)
+    return load(environ)
+
+
+def test_the_needed_ones_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = loaded(monkeypatch)
+    assert found.kafka.bootstrap_servers == ("127.0.0.1:9092",)
+    assert found.ownership.lease == 15.0
+    assert found.listeners[0].port == 8000
+
+
+def test_durations_and_lists_are_written_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = loaded(
+        monkeypatch,
+        COMMANDS__MAX_DEADLINE="5m",
+        KAFKA__LINGER="8ms",
+        KAFKA__BOOTSTRAP_SERVERS="a:1, b:2",
+        LISTENERS='[{"name":"a","port":8001},{"name":"b","port":8002,"security_profiles":[0]}]',
+    )
+    assert found.commands.max_deadline == 300.0
+    assert found.kafka.linger == pytest.approx(0.008)
+    assert found.kafka.bootstrap_servers == ("a:1", "b:2")
+    assert [listener.port for listener in found.listeners] == [8001, 8002]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"OWNERSHIP__LEASE": "5s"}, "must fit into the lease"),
+        ({"OWNERSHIP__LEASE": "soon"}, "CHARGEGATEWAY_OWNERSHIP__LEASE: 'soon' is no duration"),
+        ({"COMMANDS__DEFAULT_DEADLINE": "20m"}, "longer than max_deadline"),
+        ({"COMMANDS__RECORD_TTL": "1h"}, "must exceed retention + segment"),
+        ({"REDIS__KEY_PREFIX": "a{b}"}, "CHARGEGATEWAY_REDIS: key_prefix"),
+        ({"REDIS__ADDRESSES": "a:1,b:2"}, "mode: Cluster"),
+        ({"KAFKA__SECURITY_PROTOCOL": "SASL_SSL"}, "needs username and password_file"),
+        ({"DECISIONS__TYPE": "Webhook"}, "come together"),
+        ({"LISTENERS": '[{"name":"a","port":8001,"security_profiles":[2]}]'}, "security profile 2 needs tls"),
+        ({"LISTENERS": '[{"name":"a","port":8001},{"name":"b","port":8001}]'}, "name the same port"),
+        ({"LISTENERS": '[{"name":"a","port":70000}]'}, "CHARGEGATEWAY_LISTENERS__0__PORT"),
+        ({"STATIONS__UNKNOWN": "Accept", "STATIONS__MINIMUM_SECURITY_PROFILE": "1"}, "unknown Accept"),
+        ({"TOPICS__EVENTS_UP": "commands-down"}, "have the same name"),
+        ({"POD__NAME": "a/b"}, "CHARGEGATEWAY_POD__NAME"),
+        ({"KAFKA__BOOTSTRAP": "x:1"}, "CHARGEGATEWAY_KAFKA__BOOTSTRAP: no such setting"),
+        ({"UPLINK__HOLD": "2m"}, "hold must not be longer than close"),
+    ],
+)
+def test_nonsense_is_refused_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        loaded(monkeypatch, **changes)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(NEEDED))
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(SettingsError, match=name.split("__")[0]):
+        load({key: value for key, value in NEEDED.items() if key != name})
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text('[commands]\nmax_deadline = "2m"\nmailbox_size = 7\n[ocpp]\ncall_timeout = "9s"\n')
+    found = loaded(monkeypatch, SETTINGS_FILE=str(file), COMMANDS__MAX_DEADLINE="3m")
+    assert (found.commands.max_deadline, found.commands.mailbox_size, found.ocpp.call_timeout) == (180.0, 7, 9.0)
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.toml", "= 3"), ("a.json", "{"), ("absent.toml", None)])
+def test_a_file_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(SettingsError, match=name):
+        loaded(monkeypatch, SETTINGS_FILE=str(tmp_path / name))
+
+
+def test_every_setting_is_documented_and_the_page_is_current() -> None:
+    assert all(field.description for _, field in settings._leaves(settings.Settings))
+    assert Path("docs/settings.md").read_text() == settings.reference(), "make docs"
