@@ -5,16 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-import uvloop
 import websockets
 from websockets.asyncio.client import connect
 
 from tests.gateway.adapters.station_port import StationPort, station_port
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> uvloop.EventLoopPolicy:
-    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture
