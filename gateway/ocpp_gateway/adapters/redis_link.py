@@ -1,0 +1,201 @@
+"""One connection to one Redis server process: requests go out in pipelines, replies come back in order.
+
+redis-py gives the connection (TLS, ACL, RESP, packing); what this adds is what its clients cannot promise:
+
+- nothing is ever sent twice: a link has no retry, and ends with its socket;
+- the link knows its *run*: which server process it talks to, asked before anything else is sent. A process that was
+  restarted, or a replica that was promoted, is another run;
+- everything asked in one turn of the event loop leaves in one write (about nine times cheaper than one by one);
+- a request that is not answered in time ends the link: what is under way on it stays unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.exceptions import RedisError, ResponseError
+
+from ocpp_contract import scripts
+
+Command: TypeAlias = tuple[str | bytes | int, ...]
+Reply: TypeAlias = Any
+"""What the server said (bytes, int, list, None), a ResponseError that it answered, or a LinkLost."""
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAccess:
+    """How to reach and enter the servers. Times in seconds; the password is read again at every connect."""
+
+    username: str | None = None
+    password_file: Path | None = None
+    tls: bool = False
+    ca_file: Path | None = None
+    client_name: str = "chargegateway"
+    timeout: float = 0.8
+    """Longest wait for one reply, and for a connection with its first exchange."""
+
+
+class LinkLost(Exception):
+    """The reply will never come: the request may or may not have been executed."""
+
+
+class WrongServer(Exception):
+    """What answered is no master, or hides what it is."""
+
+
+def _run_of(info: bytes) -> str:
+    """The run: the process's ``run_id``; with the replication id for a promoted replica, because a process that is
+    demoted and promoted again keeps its ``run_id`` while writes in between are gone."""
+    fields = dict(line.split(":", 1) for line in info.decode("utf-8", "replace").split("\r\n") if ":" in line)
+    if fields.get("role") != "master":
+        raise WrongServer(f"is no master but {fields.get('role', 'unknown')}")
+    if not fields.get("run_id"):
+        raise WrongServer("tells no run_id in INFO")
+    promoted = fields.get("master_replid2", "0").strip("0") != ""
+    return fields["run_id"] + (f".{fields['master_replid'][:8]}" if promoted else "")
+
+
+class Link:
+    """Made by `open`. `request` never raises: whatever goes wrong is the reply."""
+
+    def __init__(self, connection: Connection, run_id: str, timeout: float) -> None:
+        self.run_id = run_id
+        self.lost = asyncio.Event()
+        self.lost_because = ""
+        self._connection = connection
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._outgoing: list[Command] = []
+        self._pending: deque[tuple[asyncio.Future[Reply], float]] = deque()
+        self._wake = asyncio.Event()
+        self._watch: asyncio.TimerHandle | None = None
+        self._tasks = (
+            self._loop.create_task(self._write(), name=f"redis write {run_id[:8]}"),
+            self._loop.create_task(self._read(), name=f"redis read {run_id[:8]}"),
+        )
+
+    @classmethod
+    async def open(cls, address: Address, access: RedisAccess) -> Link:
+        """Connect, ask for the run, hand the scripts over. Raises RedisError, OSError, TimeoutError, WrongServer."""
+        connection = _connection(address, access)
+        try:
+            async with asyncio.timeout(access.timeout):
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+                await connection.send_command("INFO", "server", "replication", check_health=False)
+                run_id = _run_of(await connection.read_response())
+                load = [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
+                await connection.send_packed_command(connection.pack_commands(load), check_health=False)
+                for _ in load:
+                    with contextlib.suppress(ResponseError):  # not allowed by ACL: EVAL hands each over when needed
+                        await connection.read_response()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return cls(connection, run_id, access.timeout)
+
+    def request(self, *commands: Command) -> list[asyncio.Future[Reply]]:
+        """Send commands one right after the other; one future per reply. Cancelling a future withdraws nothing."""
+        futures: list[asyncio.Future[Reply]] = [self._loop.create_future() for _ in commands]
+        if self.lost.is_set():
+            for future in futures:
+                future.set_result(LinkLost(self.lost_because))
+            return futures
+        due = self._loop.time() + self._timeout
+        self._pending.extend((future, due) for future in futures)
+        self._outgoing.extend(commands)
+        self._wake.set()
+        if self._watch is None:
+            self._watch = self._loop.call_at(due, self._overdue, due)
+        return futures
+
+    def end(self, reason: str) -> None:
+        """Let go of the server; what is unanswered becomes LinkLost."""
+        if self.lost.is_set():
+            return
+        self.lost_because = reason
+        self.lost.set()
+        if self._watch is not None:
+            self._watch.cancel()
+        for future, _ in self._pending:
+            if not future.done():
+                future.set_result(LinkLost(reason))
+        self._pending.clear()
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """End, and wait until the socket is closed."""
+        self.end("closed")
+        await asyncio.wait(self._tasks)
+        with contextlib.suppress(RedisError, OSError):
+            await self._connection.disconnect(nowait=True)
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                batch, self._outgoing = self._outgoing, []
+                await self._connection.send_packed_command(self._connection.pack_commands(batch), check_health=False)
+        except (RedisError, OSError) as error:
+            self.end(str(error))
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                try:
+                    reply = await self._connection.read_response()
+                except ResponseError as error:
+                    reply = error
+                if not self._pending:
+                    self.end(f"an answer that nobody asked for: {reply!r}")
+                    return
+                future, _ = self._pending.popleft()
+                if not future.done():
+                    future.set_result(reply)
+        except (RedisError, OSError) as error:
+            self.end(str(error))
+
+    def _overdue(self, due: float) -> None:
+        """Look at the oldest unanswered request. If we ourselves were late, what has arrived meanwhile is read first."""
+        now = self._loop.time()
+        self._watch = None
+        if not self._pending:
+            return
+        oldest = self._pending[0][1]
+        if now - due > 0.05:
+            self._watch = self._loop.call_later(0.05, self._overdue, now + 0.05)
+        elif oldest > now:
+            self._watch = self._loop.call_at(oldest, self._overdue, oldest)
+        else:
+            self.end(f"no answer within {self._timeout:g} s")
+
+
+def _connection(address: Address, access: RedisAccess) -> Connection:
+    password = access.password_file.read_text().strip() if access.password_file else None
+    settings: dict[str, Any] = {
+        "host": address.host,
+        "port": address.port,
+        "username": access.username,
+        "password": password,
+        "client_name": access.client_name,
+        "protocol": 2,
+        # Time is kept by the link: a timer per reply would cost more than the reply.
+        "socket_timeout": None,
+        "socket_connect_timeout": access.timeout,
+        "socket_keepalive": True,
+    }
+    if not access.tls:
+        return Connection(**settings)
+    return SSLConnection(ssl_ca_certs=str(access.ca_file) if access.ca_file else None, **settings)

@@ -1,0 +1,336 @@
+"""The store as the gateway sees it: one server, or the masters of a Redis Cluster, each reached over one link.
+
+Why not redis-py's own clients: they choose a connection per call and repeat what failed, so neither the run that
+answered nor "sent at most once" can be promised. What is repeated here is only what the server said it did not do
+(MOVED, ASK, TRYAGAIN, CLUSTERDOWN, NOSCRIPT); everything else that goes wrong is `StoreUnknown`.
+
+*Bound*: a request belongs to the run that was known when it was made. Whoever waits for a connection while another run
+is discovered gets `StoreUnknown`; `on_run(shard, run_id)` is called whenever a shard shows another run (its first one
+included), ahead of any reply of that run. A shard is named by the first of its slots: the name stays when a failover
+gives the slots to another server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from ocpp_contract.scripts.calls import ScriptCall
+from ocpp_gateway.adapters.redis_link import Address, Command, Link, LinkLost, RedisAccess, Reply, WrongServer
+
+log = logging.getLogger(__name__)
+
+_RECONNECT_FIRST = 0.05
+_RECONNECT_MOST = 1.0
+_TOPOLOGY_AGE = 10.0
+_SLOTS = 16_384
+# Errors that a failover gives until the client looks for the new master: the link is of no use any more.
+_NOT_MASTER = ("READONLY", "MASTERDOWN")
+
+
+class StoreUnknown(Exception):
+    """The request may or may not have been executed, and may still be."""
+
+
+class Shard:
+    """One server address: the link to it, kept up, and the run it shows."""
+
+    def __init__(self, address: Address, access: RedisAccess, on_run: Callable[[], None], on_lost: Callable[[], None]):
+        self.address = address
+        self.run_id = ""
+        self._access = access
+        self._on_run = on_run
+        self._on_lost = on_lost
+        self._link: Link | None = None
+        self._linked = asyncio.Event()
+        self._waiting_link: Link | None = None
+        self._waiting_lock = asyncio.Lock()
+        self._task = asyncio.get_running_loop().create_task(self._keep_linked(), name=f"redis {address}")
+
+    @property
+    def linked(self) -> bool:
+        return self._link is not None
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+        for link in (self._link, self._waiting_link):
+            if link is not None:
+                await link.close()
+        self._link = None
+
+    async def link(self) -> Link:
+        """The link of the run that is known now. Raises StoreUnknown when there is none in time, or another run came."""
+        if self._link is not None:
+            return self._link
+        run = self.run_id
+        try:
+            async with asyncio.timeout(self._access.timeout):
+                await self._linked.wait()
+        except TimeoutError:
+            raise StoreUnknown(f"no connection to {self.address.host}:{self.address.port}") from None
+        return self._link_of(run)
+
+    def _link_of(self, run: str) -> Link:
+        if self._link is None:
+            raise StoreUnknown("the connection was lost again")
+        if run and run != self.run_id:
+            raise StoreUnknown("the server is another run by now")
+        return self._link
+
+    async def request(self, *commands: Command) -> list[Reply]:
+        """Replies in order, each perhaps a ResponseError. Raises StoreUnknown."""
+        link = await self.link()
+        futures = link.request(*commands)
+        # One after the other: they are answered in order, so the last one is what is waited for.
+        return [self._checked(link, await future) for future in futures]
+
+    async def request_one(self, command: Command) -> Reply:
+        """As `request`, for the one command that most are."""
+        link = self._link or await self.link()
+        return self._checked(link, await link.request(command)[0])
+
+    async def request_and_wait(self, command: Command, replicas: int) -> Reply:
+        """As `request`, and then WAIT for replicas: on a link of its own, because WAIT holds all behind it up."""
+        run = (await self.link()).run_id
+        async with self._waiting_lock:
+            if self._waiting_link is None or self._waiting_link.lost.is_set():
+                if self._waiting_link is not None:
+                    await self._waiting_link.close()
+                    self._waiting_link = None
+                try:
+                    self._waiting_link = await Link.open(self.address, self._access)
+                except (RedisError, OSError, WrongServer, TimeoutError) as error:
+                    raise StoreUnknown(str(error)) from None
+            link = self._waiting_link
+        if link.run_id != run:
+            link.end("another run than the first link shows")
+            if self._link is not None:
+                self._link.end("another run answers at this address")
+            raise StoreUnknown("the server is another run by now")
+        wait_ms = max(1, int(self._access.timeout * 500))
+        reply, confirmed = link.request(command, ("WAIT", replicas, wait_ms))
+        answer = self._checked(link, await reply)
+        if not isinstance(answer, ResponseError):
+            count = self._checked(link, await confirmed)
+            if not isinstance(count, int) or count < replicas:
+                raise StoreUnknown(f"only {count} of {replicas} replicas confirmed")
+        return answer
+
+    def _checked(self, link: Link, reply: Reply) -> Reply:
+        if isinstance(reply, LinkLost):
+            raise StoreUnknown(str(reply))
+        if link.run_id != self.run_id:
+            raise StoreUnknown("the reply is of an older run")
+        if isinstance(reply, ResponseError) and getattr(reply, "status_code", None) in _NOT_MASTER:
+            link.end(f"{self.address.host}:{self.address.port} is no master any more")
+            raise StoreUnknown("the server is no master any more")
+        return reply
+
+    async def _keep_linked(self) -> None:
+        pause = _RECONNECT_FIRST
+        while True:
+            try:
+                link = await Link.open(self.address, self._access)
+            except (RedisError, OSError, WrongServer, TimeoutError) as error:
+                log.warning("redis %s:%d: %s", *self.address, str(error) or "no answer")
+                self._on_lost()
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, _RECONNECT_MOST)
+                continue
+            pause = _RECONNECT_FIRST
+            if link.run_id != self.run_id:
+                self.run_id = link.run_id
+                self._on_run()
+            self._link = link
+            self._linked.set()
+            try:
+                await link.lost.wait()
+            finally:
+                self._link = None
+                self._linked.clear()
+                await link.close()
+            log.warning("redis %s:%d: link lost: %s", *self.address, link.lost_because)
+            self._on_lost()
+
+
+class Shards:
+    """All shards, and which of them a key belongs to."""
+
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        access: RedisAccess,
+        on_run: Callable[[str, str], None],
+        cluster: bool = False,
+    ) -> None:
+        self._seeds = tuple(addresses)
+        self._access = access
+        self._on_run = on_run
+        self._cluster = cluster
+        self._shards: dict[Address, Shard] = {}
+        self._slots: list[Shard] = []
+        self._ranges: dict[str, Shard] = {}
+        self._reported: dict[str, str] = {}
+        self._stale = asyncio.Event()
+        self._mapped = asyncio.Event()
+        self._topology: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to connect; returns at once. `linked` tells when all are there."""
+        if self._cluster:
+            self._topology = asyncio.get_running_loop().create_task(self._keep_mapped(), name="redis topology")
+        else:
+            self._place({"": self._shard(self._seeds[0])}, [self._shard(self._seeds[0])])
+
+    async def close(self) -> None:
+        if self._topology is not None:
+            self._topology.cancel()
+            await asyncio.wait((self._topology,))
+        await asyncio.gather(*(shard.close() for shard in self._shards.values()))
+
+    @property
+    def linked(self) -> bool:
+        """Whether every shard can be asked at this moment."""
+        return self._mapped.is_set() and all(shard.linked for shard in set(self._slots))
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs of all shards as known now, sorted; "" for one that never answered."""
+        return tuple(sorted(shard.run_id for shard in set(self._slots)))
+
+    async def shard_of(self, key: str) -> Shard:
+        """Raises StoreUnknown while the cluster's layout is not known."""
+        if not self._mapped.is_set():
+            try:
+                async with asyncio.timeout(self._access.timeout):
+                    await self._mapped.wait()
+            except TimeoutError:
+                raise StoreUnknown("no node of the cluster answers") from None
+        return self._slots[key_slot(key.encode()) if self._cluster else 0]
+
+    async def run(self, call: ScriptCall, replicas: int = 0) -> Reply:
+        """Execute a script. Raises StoreUnknown."""
+        known: Command = ("EVALSHA", call.script.sha1, len(call.keys), *call.keys, *call.args)
+        reply = await self._routed(call.keys[0], known, replicas)
+        if isinstance(reply, NoScriptError):  # not executed: the server has forgotten its scripts
+            reply = await self._routed(call.keys[0], ("EVAL", call.script.text, *known[2:]), replicas)
+        return _answer(reply, call.script.name)
+
+    async def command(self, key: str, *words: str | bytes | int) -> Reply:
+        """Execute one command on the shard of `key`. Raises StoreUnknown."""
+        return _answer(await self._routed(key, words), str(words[0]))
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """GET of each, in one pipeline per server. Raises StoreUnknown."""
+        if not self._cluster and self._slots:
+            replies = await self._slots[0].request(*(("GET", key) for key in keys))
+            return [_answer(reply, "GET") for reply in replies]
+        return await asyncio.gather(*(self.command(key, "GET", key) for key in keys))
+
+    async def _routed(self, key: str, command: Command, replicas: int = 0) -> Reply:
+        """The one place where something is sent again: after the server said that it did nothing."""
+        until = asyncio.get_running_loop().time() + self._access.timeout
+        while True:
+            shard = await self.shard_of(key)
+            reply = await (shard.request_and_wait(command, replicas) if replicas else shard.request_one(command))
+            if type(reply) is AskError:
+                target = self._shard(Address(reply.host, reply.port))
+                reply = (await target.request(("ASKING",), command))[1]
+            if not isinstance(reply, (MovedError, TryAgainError, ClusterDownError)):
+                return reply
+            if asyncio.get_running_loop().time() >= until:
+                raise StoreUnknown(f"the cluster is changing: {reply}")
+            self._stale.set()
+            await asyncio.sleep(0.05)
+
+    def _shard(self, address: Address) -> Shard:
+        shard = self._shards.get(address)
+        if shard is None:
+            shard = self._shards[address] = Shard(address, self._access, self._report_runs, self._stale.set)
+        return shard
+
+    def _place(self, ranges: dict[str, Shard], slots: list[Shard]) -> None:
+        self._ranges = ranges
+        self._slots = slots
+        self._mapped.set()
+        self._report_runs()
+
+    def _report_runs(self) -> None:
+        """Tell who serves each range now. A range that went to another server is as much another run as a restart."""
+        for name, shard in self._ranges.items():
+            if shard.run_id and self._reported.get(name) != shard.run_id:
+                self._reported[name] = shard.run_id
+                self._on_run(name, shard.run_id)
+
+    async def _keep_mapped(self) -> None:
+        """Read the cluster's layout: at first, when something points to a change, and now and then."""
+        turn = 0
+        while True:
+            self._stale.clear()
+            candidates = [*self._shards, *(seed for seed in self._seeds if seed not in self._shards)]
+            for step in range(len(candidates)):
+                if await self._map_from(candidates[(turn + step) % len(candidates)]):
+                    break
+            turn += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TOPOLOGY_AGE if self._mapped.is_set() else 0.2):
+                    await self._stale.wait()
+            await asyncio.sleep(0.1)  # many signs of one change are one question
+
+    async def _map_from(self, address: Address) -> bool:
+        known = self._shards.get(address)
+        try:
+            if known is not None and known.linked:
+                reply = (await known.request(("CLUSTER", "SLOTS")))[0]
+            else:
+                link = await Link.open(address, self._access)
+                try:
+                    reply = await link.request(("CLUSTER", "SLOTS"))[0]
+                finally:
+                    await link.close()
+        except (RedisError, OSError, WrongServer, TimeoutError, StoreUnknown) as error:
+            log.warning("redis %s:%d tells no layout: %s", *address, str(error) or "no answer")
+            return False
+        if not isinstance(reply, list):
+            log.warning("redis %s:%d tells no layout: %s", *address, reply)
+            return False
+        slots: list[Shard | None] = [None] * _SLOTS
+        ranges: dict[str, Shard] = {}
+        for first, last, master, *_replicas in reply:
+            host = (master[0] or b"").decode() or address.host
+            shard = self._shard(Address(host, master[1]))
+            slots[first : last + 1] = [shard] * (last + 1 - first)
+            ranges[str(first)] = shard
+        covered = [shard for shard in slots if shard is not None]
+        if len(covered) < _SLOTS:
+            log.warning("redis %s:%d: %d slots have no master", *address, _SLOTS - len(covered))
+            return False
+        self._place(ranges, covered)
+        in_use = set(covered)
+        for gone in [shard for shard in self._shards.values() if shard not in in_use]:
+            del self._shards[gone.address]
+            await gone.close()
+        return True
+
+
+def _answer(reply: Reply, what: str) -> Reply:
+    """A plain reply. An error that is none of the known ones is a mistake in our text or data: loud, and unknown."""
+    if isinstance(reply, ResponseError):
+        log.error("redis refused %s: %s", what, reply)
+        raise StoreUnknown(f"{what}: {reply}")
+    return reply
