@@ -64,7 +64,7 @@ class BasicFault(StrEnum):
     MISSING = "no-credentials"
     MALFORMED = "malformed-authorization"
     OTHER_IDENTITY = "identity-mismatch"
-    UNKNOWN_STATION_KEY = "no-stored-credential"
+    NOTHING_STORED = "no-stored-credential"
     WRONG_KEY = "wrong-password"
 
 
@@ -94,7 +94,7 @@ def check_basic(authorization: str | None, charge_point_id: str, hashes: tuple[s
     if not pair.startswith(user + b":"):
         return BasicResult(BasicFault.OTHER_IDENTITY if b":" in pair else BasicFault.MALFORMED)
     if not hashes:
-        return BasicResult(BasicFault.UNKNOWN_STATION_KEY)
+        return BasicResult(BasicFault.NOTHING_STORED)
     key = pair[len(user) + 1 :]
     unreadable = 0
     for index, stored in enumerate(hashes):
