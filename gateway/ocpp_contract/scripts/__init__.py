@@ -50,10 +50,8 @@ PUT_BACK: Final = Script.load("put_back")
 DONE: Final = Script.load("done")
 ASSERT_RECORD: Final = Script.load("assert_record")
 TIMED_OUT: Final = Script.load("timed_out")
-# {conn:<id>}:boot and {conn:<id>}:tx:<digest>
+# {conn:<id>}:boot
 PUT_BOOT: Final = Script.load("put_boot")
-PUT_TX: Final = Script.load("put_tx")
-END_TX: Final = Script.load("end_tx")
 # station:<id>, run:<run_id>
 PROJECT_STATION: Final = Script.load("project_station")
 MARK_RUN: Final = Script.load("mark_run")
@@ -62,6 +60,5 @@ ALL: Final = (
     TAKE, RENEW, RESTORE, RELEASE, RELEASE_DEAD,
     REGISTER, REFRESH, DELETE,
     CLAIM, PUT_BACK, DONE, ASSERT_RECORD, TIMED_OUT,
-    PUT_BOOT, PUT_TX, END_TX,
-    PROJECT_STATION, MARK_RUN,
+    PUT_BOOT, PROJECT_STATION, MARK_RUN,
 )  # fmt: skip

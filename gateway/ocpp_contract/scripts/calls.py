@@ -14,7 +14,7 @@ from ocpp_contract.connection import ConnectionRecord
 from ocpp_contract.ids import ChargePointId, CommandId, Incarnation, Partition
 from ocpp_contract.names import Keys
 from ocpp_contract.scripts import Script
-from ocpp_contract.scripts.records import BootRecord, ClaimedRecord, DoneRecord, TransactionRecord
+from ocpp_contract.scripts.records import BootRecord, ClaimedRecord, DoneRecord
 
 Argument = str | bytes | int
 
@@ -160,29 +160,11 @@ def timed_out(keys: Keys, station: ChargePointId, command: CommandId, claimed: C
     )
 
 
-# ------------------------------------------------------------------------------------------- boot, transactions, others
+# --------------------------------------------------------------------------------------------------- boot and others
 
 
 def put_boot(keys: Keys, station: ChargePointId, record: BootRecord, epoch: int, ttl_ms: int) -> ScriptCall:
     return ScriptCall(scripts.PUT_BOOT, (keys.conn(station), keys.boot(station)), (record.to_json(), epoch, ttl_ms))
-
-
-def put_tx(keys: Keys, station: ChargePointId, digest: str, record: TransactionRecord, ttl_ms: int) -> ScriptCall:
-    return ScriptCall(
-        scripts.PUT_TX,
-        (keys.tx(station, digest), tx_index(keys, station, record.transaction_id)),
-        (record.to_json(), record.generation, digest, ttl_ms),
-    )
-
-
-def end_tx(keys: Keys, station: ChargePointId, digest: str, transaction_id: str, ttl_ms: int) -> ScriptCall:
-    """``digest`` stands in `tx_index`."""
-    return ScriptCall(scripts.END_TX, (keys.tx(station, digest),), (transaction_id, ttl_ms))
-
-
-def tx_index(keys: Keys, station: ChargePointId, transaction_id: str) -> str:
-    """The key that leads from a transaction id to the digest of its natural key."""
-    return keys.tx(station, f"id:{transaction_id}")
 
 
 def project_station(

@@ -1,4 +1,4 @@
-"""The records behind the scripts that have no type elsewhere: `partition:`, `pod:`, `:cmd:` and `:tx:`, as JSON text.
+"""The records behind the scripts that have no type elsewhere: `partition:`, `pod:`, `:cmd:` and `:boot`, as JSON text.
 
 `conn:` is `ocpp_contract.connection.ConnectionRecord`. The scripts write the partition and claim records themselves and
 tell a done record by its first field, so the order of the fields here is part of the agreement.
@@ -7,10 +7,6 @@ tell a done record by its first field, so the order of the fields here is part o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
-
 from ocpp_contract import decoding
 from ocpp_contract.assignment import format_cpuset, parse_cpuset
 from ocpp_contract.errors import ContractError
@@ -134,40 +130,6 @@ def parse_command_record(raw: bytes | str) -> ClaimedRecord | DoneRecord:
 def command_state(raw: bytes | str | None) -> CommandState:
     """What ``status(charge point id, command id)`` tells about the stored record; raises ContractError."""
     return CommandState.NOT_SENT if raw is None else parse_command_record(raw).command_state
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionRecord:
-    """`:tx:<digest>`: the answer to a StartTransaction. ``generation`` counts earlier ones of the same natural key that ended."""
-
-    generation: int
-    ended: bool
-    transaction_id: str
-    answer: dict[str, Any]
-
-    def to_json(self) -> bytes:
-        return orjson.dumps(
-            {
-                "generation": self.generation,
-                "ended": self.ended,
-                "transactionId": self.transaction_id,
-                "answer": self.answer,
-            }
-        )
-
-    @classmethod
-    def from_json(cls, raw: bytes | str) -> TransactionRecord:
-        """Raises ContractError."""
-        fields = decoding.decode_object(raw)
-        answer = fields.get("answer")
-        if not isinstance(answer, dict):
-            raise ContractError("answer", "must be an object")
-        return cls(
-            generation=decoding.integer(fields, "generation"),
-            ended=decoding.boolean(fields, "ended"),
-            transaction_id=decoding.text(fields, "transactionId"),
-            answer=answer,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import pytest
 from ocpp_contract.connection import ConnectionRecord
 from ocpp_contract.ids import ChargePointId, CommandId, Incarnation, Partition, PodName
 from ocpp_contract.outcome import CommandResult, CommandState, Outcome
-from ocpp_contract.scripts.records import BootRecord, PartitionRecord, PodRecord, TransactionRecord
+from ocpp_contract.scripts.records import BootRecord, PartitionRecord, PodRecord
 from ocpp_gateway.adapters.redis_link import Address, RedisAccess
 from ocpp_gateway.adapters.store import Store, StoreSettings
 from ocpp_gateway.core import effects
@@ -225,20 +225,11 @@ async def test_the_boot_answer_of_an_older_connection_does_not_count(store: Stor
     assert await store.companions.boot(CP) == accepted
 
 
-async def test_a_repeated_natural_key_is_a_retry_until_the_transaction_ended(store: Store) -> None:
-    first = TransactionRecord(0, False, "17", {"idTagInfo": {"status": "Accepted"}, "transactionId": 17})
-    other_pod = TransactionRecord(0, False, "17", {"transactionId": 17})
-    keep = store.companions
-    assert await keep.transaction(CP, "digest") is None
-    assert await keep.put_transaction(CP, "digest", first) == first
-    assert await keep.put_transaction(CP, "digest", other_pod) == first
-    assert await keep.end_transaction(CP, "99") is False
-    assert await keep.end_transaction(CP, "17") is True
-    assert await keep.transaction(CP, "digest") == TransactionRecord(0, True, "17", first.answer)
-    second = TransactionRecord(1, False, "18", {"transactionId": 18})
-    assert await keep.put_transaction(CP, "digest", second) == second
-    assert await keep.end_transaction(CP, "17") is False
-    assert await keep.transaction(CP, "digest") == second
+async def test_what_is_remembered_of_a_transaction_is_recalled(store: Store) -> None:
+    assert await store.companions.recall(CP, "digest") is None
+    await store.companions.remember(CP, "digest", b'{"transactionId":17}')
+    assert await store.companions.recall(CP, "digest") == b'{"transactionId":17}'
+    assert await store.companions.recall(ChargePointId("CP-2"), "digest") is None
 
 
 # -------------------------------------------------------------------------------------------------- the server misbehaves
