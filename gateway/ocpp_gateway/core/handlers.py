@@ -123,6 +123,9 @@ class Uplink:
     """The station's own time of the message exactly as sent; None: the payload has no time of its own."""
     remembered: bool = False
     """The whole answer is kept in `:tx:` (1.6 StartTransaction, whose answer carries an id that we made)."""
+    ends: Callable[[JsonObject], str | int | None] = _nothing
+    """The transaction id that this message ends, where ids are ours (1.6 StopTransaction): a later StartTransaction with
+    the same natural key is then a new transaction and no retry."""
     event_of: Callable[[JsonObject], str] | None = None
     """For rows with more than one event (TransactionEvent): the short type by payload; `event` is then a default."""
     unanswered: bool = False

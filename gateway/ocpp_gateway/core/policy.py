@@ -1,0 +1,38 @@
+"""What sessions are told by the settings and by the station's record in the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Validation(StrEnum):
+    """What becomes of station messages that break their schema."""
+
+    STRICT = "Strict"
+    """CALLERROR; harmless deviations (an extra field, a time without zone) count too."""
+    KEEP_TRANSACTIONS = "KeepTransactions"
+    """CALLERROR, but a transaction message that says which transaction it is about is answered and published."""
+    LENIENT = "Lenient"
+    """Every readable message of a known action is answered and published, with its `schemaErrors`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """Shared by all sessions with the same settings. Durations in seconds."""
+
+    validation: Validation = Validation.KEEP_TRANSACTIONS
+    asks: frozenset[str] = frozenset()
+    """Kinds of decision that a backend takes; all others are accepted by default."""
+    heartbeat_interval: int = 300
+    json_depth: int = 64
+    message_interval: float = 0.05
+    """1 / messages per second."""
+    message_burst: int = 100
+    flood: int = 2_000
+    """So many messages ahead of the rate, or CALLs ahead of their turn, close the socket."""
+    max_waiting: int = 8
+    """CALLs of the station that may wait for their turn before reading stops."""
+    ping_interval: float = 25.0
+    """0: no pings."""
+    missed_pings: int = 3

@@ -1,0 +1,406 @@
+"""The station's half of the conversation: its CALLs, one after the other, until each is answered.
+
+A CALL passes: stored answer? -> known action? -> admitted by the boot state? -> schema -> Recall (1.6 StartTransaction)
+-> Ask (where a backend decides) -> Publish -> acknowledged -> Send. So an answer implies that its event is in Kafka.
+While Kafka is away the answer is simply not given; it is never a CALLERROR, which would burn the station's retries. A failed check of
+our own answer does not withhold the .conf of a transaction message either.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from ocpp_gateway.core import frames
+from ocpp_gateway.core.boot import Boot
+from ocpp_gateway.core.dialect import Dialect, Route
+from ocpp_gateway.core.faults import Fault
+from ocpp_gateway.core.frames import BrokenFrame, Frame
+from ocpp_gateway.core.inbound import MAPPING_ERRORS, Inbound
+from ocpp_gateway.core.policy import SessionPolicy, Validation
+from ocpp_gateway.core.schemas import Violation, examine
+from ocpp_gateway.core.session_effects import (
+    Ask,
+    BootRecorded,
+    Close,
+    Count,
+    Instant,
+    Publish,
+    Recall,
+    Remember,
+    Send,
+    SessionEffect,
+)
+from ocpp_gateway.core.signed import unwrap
+from ocpp_gateway.core.transactions import ENDED, Remembered, end_digest
+
+_STORED_ANSWERS: Final = 8
+_MAX_OPEN_TRANSACTIONS: Final = 64
+_EMPTY: Final = b"{}"
+SIGNED: Final = "-Signed"
+
+
+class _Stage:
+    """Where the current CALL stands."""
+
+    RECALL = 1
+    RECALL_END = 2
+    ASK = 3
+    PUBLISH = 4
+
+
+def refuse(
+    dialect: Dialect,
+    message_id: str | None,
+    fault: Fault,
+    description: str,
+    violations: tuple[Violation, ...],
+    effects: list[SessionEffect],
+) -> None:
+    """CALLERROR. `message_id` None: what was wrong is not to be answered (a SEND, or an answer), only counted."""
+    effects.append(Count("call_errors", fault.value))
+    if message_id is not None:
+        details = {"errors": [str(violation) for violation in violations]} if violations else {}
+        effects.append(
+            Send(frames.write_error(frames.CALLERROR, message_id, dialect.spelling(fault), description, details))
+        )
+
+
+class StationCalls:
+    """At most one CALL of the station is under way; what it sends before its turn waits, in order."""
+
+    __slots__ = (
+        "_answers",
+        "_boot",
+        "_charge_point_id",
+        "_current",
+        "_dialect",
+        "_epoch",
+        "_policy",
+        "_serial",
+        "_stage",
+        "_transactions",
+        "_waiting",
+    )
+
+    def __init__(self, dialect: Dialect, charge_point_id: str, epoch: int, policy: SessionPolicy, boot: Boot) -> None:
+        self._dialect = dialect
+        self._charge_point_id = charge_point_id
+        self._epoch = epoch
+        self._policy = policy
+        self._boot = boot
+        self._serial = 0
+        self._current: Inbound | None = None
+        self._stage = 0
+        # Empty containers cost more than the rest of an idle session, so they are made on first use.
+        self._waiting: deque[tuple[Frame, bytes, str]] | None = None
+        self._answers: dict[str, tuple[int, bytes]] | None = None
+        self._transactions: set[str] | None = None
+
+    @property
+    def full(self) -> bool:
+        return self._waiting is not None and len(self._waiting) >= self._policy.max_waiting
+
+    @property
+    def open(self) -> bool:
+        return self._current is not None
+
+    @property
+    def in_transaction(self) -> bool:
+        return bool(self._transactions)
+
+    def drop(self) -> None:
+        """The socket has gone: reports still under way find nothing. The station repeats what it got no answer for."""
+        self._current = None
+        self._waiting = None
+
+    def receive(self, frame: Frame, raw: bytes, received_at: str, effects: list[SessionEffect]) -> None:
+        """A CALL or SEND."""
+        current = self._current
+        if current is None:
+            self._begin(frame, raw, received_at, effects)
+            return
+        waiting = self._waiting
+        if waiting is None:
+            waiting = self._waiting = deque()
+        if (frame.message_id == current.message_id and hash(raw) == current.fingerprint) or any(
+            other.message_id == frame.message_id and text == raw for other, text, _ in waiting
+        ):
+            # A retry of what is still under way: its answer will serve both.
+            effects.append(Count("repeated_while_open"))
+        elif len(waiting) >= self._policy.flood:
+            effects += (Count("floods", "calls"), Close(1008, "too many messages"))
+        else:
+            waiting.append((frame, raw, received_at))
+            effects.append(Count("calls_before_their_turn"))
+
+    def _begin(self, frame: Frame, raw: bytes, received_at: str, effects: list[SessionEffect]) -> None:
+        _, message_id, action, payload = frame
+        answer_to = message_id if frame.type == frames.CALL else None
+        fingerprint = hash(raw)
+        stored = self._answers.get(message_id) if self._answers is not None else None
+        if stored is not None and stored[0] == fingerprint and answer_to is not None:
+            effects.append(Count("answers_repeated"))
+            effects.append(Send(frames.write_result(message_id, stored[1])))
+            return
+        dialect = self._dialect
+        route = dialect.route(action)
+        if route is None:
+            if action.endswith(SIGNED) and dialect.version.exact_numbers:
+                self._begin_signed(frame, received_at, effects)
+                return
+            fault = dialect.unknown(action)
+            refuse(dialect, answer_to, fault, f"{action[:64]} is not for us", (), effects)
+            return
+        if not self._boot.admits(action):
+            refuse(dialect, answer_to, Fault.SECURITY, f"not accepted yet: {self._boot.status}", (), effects)
+            return
+        schema_errors: tuple[str, ...] = ()
+        if route.request is not None and not route.request.is_valid(payload):
+            violations = self._judge(route, payload, effects)
+            if violations:
+                if not self._keeps(route, payload):
+                    first = violations[0]
+                    effects.append(Count("schema_violations", action))
+                    refuse(dialect, answer_to, first.fault, str(first), violations, effects)
+                    return
+                schema_errors = tuple(map(str, violations))
+                effects.append(Count("schema_violations_kept", action))
+        row = route.row
+        if route.exact and frames.needs_exact(raw):
+            payload = frames.parse_exact(raw)[3]
+        self._serial += 1
+        inbound = Inbound(
+            self._serial, message_id, fingerprint, route, payload, received_at, answer_to is not None, schema_errors
+        )
+        if row.event is None:
+            # Heartbeat: answered at once, nothing to publish.
+            self._answer(inbound, received_at, effects)
+            return
+        inbound.identify(self._charge_point_id)
+        self._current = inbound
+        if row.remembered:
+            self._stage = _Stage.RECALL
+            effects.append(Recall(inbound.token, inbound.digest(self._charge_point_id)))
+        else:
+            self._ask_or_publish(inbound, effects)
+
+    def _begin_signed(self, frame: Frame, received_at: str, effects: list[SessionEffect]) -> None:
+        answer_to = frame.message_id if frame.type == frames.CALL else None
+        inner = unwrap(frame.payload)
+        if inner is None:
+            refuse(self._dialect, answer_to, Fault.FORMAT, "no JSON Web Signature around an object", (), effects)
+            return
+        effects.append(Count("signed_messages"))
+        # The frame as it would have come unsigned, from the very bytes that were signed: numbers keep their text.
+        action = frame.action.removesuffix(SIGNED)
+        raw = orjson.dumps([frame.type, frame.message_id, action, orjson.Fragment(inner)])
+        try:
+            unsigned = frames.parse(raw, self._policy.json_depth)
+        except BrokenFrame as broken:
+            refuse(self._dialect, answer_to, broken.fault, broken.description, (), effects)
+            return
+        assert type(unsigned) is Frame
+        self._begin(unsigned, raw, received_at, effects)
+
+    def _judge(self, route: Route, payload: Any, effects: list[SessionEffect]) -> tuple[Violation, ...]:
+        assert route.request is not None
+        findings = examine(route.request, payload, strict=self._policy.validation is Validation.STRICT)
+        effects.extend(Count("quirks", quirk) for quirk in findings.quirks)
+        return findings.violations
+
+    def _keeps(self, route: Route, payload: Any) -> bool:
+        if self._policy.validation is Validation.LENIENT:
+            return True
+        if self._policy.validation is Validation.STRICT:
+            return False
+        return route.row.transaction and route.identified(payload)
+
+    # --------------------------------------------------------------------------------------- recall, decide, publish
+
+    def recalled(self, token: int, value: bytes | str | None, now: Instant) -> list[SessionEffect]:
+        """What `:tx:` holds; None when it holds nothing or the store is away."""
+        effects: list[SessionEffect] = []
+        inbound = self._current
+        if inbound is None or inbound.token != token:
+            return effects
+        if self._stage == _Stage.RECALL:
+            remembered = None if value is None else Remembered.from_json(value)
+            if remembered is not None:
+                inbound.remembered = remembered
+                self._stage = _Stage.RECALL_END
+                effects.append(Recall(token, end_digest(self._charge_point_id, remembered.transaction_id)))
+                return effects
+            inbound.assign_transaction(self._charge_point_id, 0)
+            self._ask_or_publish(inbound, effects)
+        elif self._stage == _Stage.RECALL_END:
+            remembered = inbound.remembered
+            assert remembered is not None
+            if value is None:
+                # A retry: the whole answer stands, the event was in Kafka before it was remembered.
+                effects.append(Count("answers_remembered"))
+                self._finish(inbound, orjson.dumps(remembered.answer), now, effects)
+            else:
+                inbound.assign_transaction(self._charge_point_id, remembered.generation + 1)
+                self._ask_or_publish(inbound, effects)
+        return effects
+
+    def decided(self, token: int, decision: Mapping[str, Any] | None, now: Instant) -> list[SessionEffect]:
+        """The backend's decision, or what the policy says when it gave none. None: accept by default."""
+        effects: list[SessionEffect] = []
+        inbound = self._current
+        if inbound is None or inbound.token != token or self._stage != _Stage.ASK:
+            return effects
+        inbound.decide(decision)
+        self._publish(inbound, effects)
+        return effects
+
+    def _ask_or_publish(self, inbound: Inbound, effects: list[SessionEffect]) -> None:
+        row = inbound.route.row
+        if row.decision is None or row.decision not in self._policy.asks or not self._wants_decision(inbound):
+            self._publish(inbound, effects)
+            return
+        value = self._envelope(inbound, effects)
+        self._stage = _Stage.ASK
+        effects.append(Ask(inbound.token, row.decision, inbound.event, inbound.ce_id, value))
+
+    @staticmethod
+    def _wants_decision(inbound: Inbound) -> bool:
+        asks = inbound.route.row.asks
+        try:
+            return asks is None or asks(inbound.payload)
+        except MAPPING_ERRORS:
+            return True
+
+    def _publish(self, inbound: Inbound, effects: list[SessionEffect]) -> None:
+        value = self._envelope(inbound, effects)
+        self._stage = _Stage.PUBLISH
+        effects.append(Publish(inbound.token, inbound.event, inbound.ce_id, value, inbound.route.row.transaction))
+
+    def _envelope(self, inbound: Inbound, effects: list[SessionEffect]) -> bytes:
+        value, trouble = inbound.envelope(
+            self._charge_point_id, self._dialect.version.subprotocol, self._epoch, self._policy.heartbeat_interval
+        )
+        if trouble:
+            effects.append(Count("unmapped_messages", inbound.route.row.action))
+        return value
+
+    # -------------------------------------------------------------------------------------------------------- answers
+
+    def acknowledged(self, token: int, now: Instant) -> list[SessionEffect]:
+        """Kafka has the event: now, and not before, the station gets its answer."""
+        effects: list[SessionEffect] = []
+        inbound = self._current
+        if inbound is None or inbound.token != token or self._stage != _Stage.PUBLISH:
+            return effects
+        self._answer(inbound, now.utc, effects)
+        self._follow_transaction(inbound, effects)
+        self._next(effects)
+        return effects
+
+    def _answer(self, inbound: Inbound, at: str, effects: list[SessionEffect]) -> None:
+        """Make and send the answer. `at` is the time of the answer: a currentTime must not be as old as the event."""
+        self._current = None
+        if not inbound.answered:
+            return
+        row = inbound.route.row
+        if row.constant_answer:
+            answer = _EMPTY
+        else:
+            payload = self._make_answer(inbound, at, effects)
+            if payload is None:
+                refuse(self._dialect, inbound.message_id, Fault.INTERNAL, "no valid answer", (), effects)
+                return
+            answer = orjson.dumps(payload, default=frames.encode_default)
+            if row.action == "BootNotification":
+                self._boot_answered(payload, at, effects)
+            if row.remembered and inbound.transaction_id is not None:
+                record = Remembered(inbound.transaction_id, inbound.generation, payload)
+                effects.append(Remember(inbound.digest(self._charge_point_id), record.to_json()))
+        if row.event is not None:
+            self._store_answer(inbound, answer)
+        effects.append(Send(frames.write_result(inbound.message_id, answer)))
+
+    def _make_answer(self, inbound: Inbound, at: str, effects: list[SessionEffect]) -> dict[str, Any] | None:
+        """None: there is no answer that could be sent."""
+        row = inbound.route.row
+        try:
+            payload = self._answer_payload(inbound, at)
+            violation = self._dialect.check_answer(inbound.route, payload)
+        except MAPPING_ERRORS:
+            violation = Violation("", "no answer could be made", Fault.INTERNAL)
+        if violation is None:
+            return payload
+        effects.append(Count("answers_invalid", row.action))
+        if not row.transaction or inbound.decision is None:
+            return None
+        # The decision does not fit this version. A transaction message is answered all the same, or the station would
+        # repeat it for ever and never come to the ones behind it. The decision is in the event, for whoever made it.
+        inbound.decision = None
+        return self._answer_payload(inbound, at)
+
+    def _answer_payload(self, inbound: Inbound, at: str) -> dict[str, Any]:
+        context = inbound.context(self._charge_point_id, self._policy.heartbeat_interval, at)
+        return inbound.route.row.answer(inbound.payload, context)
+
+    def _boot_answered(self, payload: Mapping[str, Any], at: str, effects: list[SessionEffect]) -> None:
+        status, interval = payload.get("status"), payload.get("interval")
+        if isinstance(status, str):
+            self._boot.answered(status)
+            effects.append(BootRecorded(status, interval if isinstance(interval, int) else 0, at))
+
+    def _store_answer(self, inbound: Inbound, answer: bytes) -> None:
+        answers = self._answers
+        if answers is None:
+            answers = self._answers = {}
+        else:
+            answers.pop(inbound.message_id, None)
+            if len(answers) >= _STORED_ANSWERS:
+                del answers[next(iter(answers))]
+        answers[inbound.message_id] = (inbound.fingerprint, answer)
+
+    def _finish(self, inbound: Inbound, answer: bytes, now: Instant, effects: list[SessionEffect]) -> None:
+        self._current = None
+        self._store_answer(inbound, answer)
+        effects.append(Send(frames.write_result(inbound.message_id, answer)))
+        self._next(effects)
+
+    def _follow_transaction(self, inbound: Inbound, effects: list[SessionEffect]) -> None:
+        row = inbound.route.row
+        if not row.transaction:
+            return
+        try:
+            ended = row.ends(inbound.payload)
+        except MAPPING_ERRORS:
+            ended = None
+        if ended is not None:
+            effects.append(Remember(end_digest(self._charge_point_id, ended), ENDED))
+        if inbound.event == "TransactionEnded":
+            if self._transactions is not None:
+                self._transactions.discard(_transaction_of(inbound, ended))
+        elif inbound.event in ("TransactionStarted", "TransactionUpdated"):
+            if self._transactions is None:
+                self._transactions = set()
+            if len(self._transactions) < _MAX_OPEN_TRANSACTIONS:
+                self._transactions.add(_transaction_of(inbound, None))
+
+    def _next(self, effects: list[SessionEffect]) -> None:
+        """The next CALL that came before its turn; several, if they are answered at once."""
+        waiting = self._waiting
+        while waiting and self._current is None:
+            frame, raw, received_at = waiting.popleft()
+            self._begin(frame, raw, received_at, effects)
+        if waiting is not None and not waiting:
+            self._waiting = None
+
+
+def _transaction_of(inbound: Inbound, ended: str | int | None) -> str:
+    if inbound.transaction_id is not None:
+        return str(inbound.transaction_id)
+    if ended is not None:
+        return str(ended)
+    info = inbound.payload.get("transactionInfo")
+    return str(info.get("transactionId", "")) if type(info) is dict else ""
