@@ -21,6 +21,7 @@ from ocpp_contract.errors import ContractError
 from ocpp_contract.ids import ChargePointId, CommandId, check_charge_point_id, check_command_id
 from ocpp_contract.outcome import Outcome
 from ocpp_contract.times import format_time, parse_time, to_us
+from ocpp_contract.validation import first_error
 
 __all__ = [
     "COMMAND_TYPES",
@@ -147,7 +148,7 @@ def check_payload(type_name: str, payload: object, command_id: CommandId) -> dic
     try:
         checked = entry.payload.model_validate(payload).model_dump(exclude_none=True)
     except ValidationError as error:
-        raise _first(error).under("payload") from None
+        raise first_error(error).under("payload") from None
     if entry.numbered is not None and entry.numbered not in checked:
         checked[entry.numbered] = derived_request_id(command_id)
     return checked
@@ -175,20 +176,6 @@ def repeat_is_safe(command: Command) -> bool:
             return False
         case Redelivery.CONDITIONAL:
             return command.type != "GetLog" or "requestId" in command.payload
-
-
-def _first(error: ValidationError) -> ContractError:
-    """The first complaint of pydantic as a JSON path and a sentence without the input (it may be a secret)."""
-    detail = error.errors(include_url=False, include_input=False)[0]
-    path = ""
-    for part in detail["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-    if detail["type"] == "missing":
-        return ContractError(path, "is missing")
-    reason = detail["msg"].removeprefix("Value error, ")
-    if reason.startswith("Input should be "):
-        reason = "must be " + reason.removeprefix("Input should be ")
-    return ContractError(path, reason)
 
 
 def _with_what_was_readable(error: ContractError, fields: Mapping[str, Any]) -> InvalidCommand:

@@ -46,10 +46,13 @@ class UnlockConnector(Payload):
 
 
 class TriggerMessage(Payload):
-    """1.6: ExtendedTriggerMessage where TriggerMessage does not know the message; TransactionEvent is 2.x only."""
+    """1.6: ExtendedTriggerMessage where TriggerMessage does not know the message; TransactionEvent is 2.x only,
+    DiagnosticsStatusNotification 1.6 only.
+    """
 
     requestedMessage: Literal[
         "BootNotification",
+        "DiagnosticsStatusNotification",
         "LogStatusNotification",
         "FirmwareStatusNotification",
         "Heartbeat",
@@ -68,17 +71,17 @@ class TriggerMessage(Payload):
 
 
 class GetVariableData(Part):
-    """1.6: ``variable.name`` is the configuration key, ``component`` may be absent. 2.x needs it."""
+    """1.6: a defined configuration key as its 2.x component and variable, any key as component OCPP16, variable = key."""
 
+    component: Component
     variable: Variable
-    component: Component | None = None
     attributeType: Attribute | None = None
 
 
 class GetVariables(Payload):
-    """1.6: GetConfiguration, where an empty list asks for all keys. 2.x needs at least one entry."""
+    """1.6: GetConfiguration. All variables at once: GetBaseReport, in every version."""
 
-    getVariableData: list[GetVariableData] = Field(default_factory=list)
+    getVariableData: Annotated[list[GetVariableData], Field(min_length=1)]
 
 
 class SetVariableData(GetVariableData):
