@@ -7,6 +7,7 @@ tell a done record by its first field, so the order of the fields here is part o
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from ocpp_contract import decoding
 from ocpp_contract.assignment import format_cpuset, parse_cpuset
 from ocpp_contract.errors import ContractError

@@ -1,0 +1,126 @@
+"""The topic ocpp-stations on a real Kafka, projected into a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from ocpp_contract.ids import ChargePointId
+from ocpp_gateway.adapters.kafka_connection import KafkaConnection
+from ocpp_gateway.adapters.redis_link import Address
+from ocpp_gateway.adapters.redis_shards import StoreUnknown
+from ocpp_gateway.adapters.station_projection import Applied, StationProjection
+from ocpp_gateway.adapters.stations import Stations
+from ocpp_gateway.adapters.store import Store, StoreSettings
+from tests.conftest import MakeTopics
+from tests.testbed.kafka import KafkaServer
+from tests.testbed.redis import RedisServer
+
+ONE, TWO = ChargePointId("CP-1"), ChargePointId("CP-2")
+RECORD, HASHES = b'{"securityProfile":1}', b'{"hashes":["x"]}'
+
+
+@asynccontextmanager
+async def opened(redis: RedisServer, prefix: str) -> AsyncIterator[StationProjection]:
+    store = Store(
+        StoreSettings((Address("127.0.0.1", redis.port),), key_prefix=prefix), on_run=lambda shard, run_id: None
+    )
+    await store.start()
+    try:
+        yield StationProjection(store.shards, store.keys)
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def reading(
+    kafka: KafkaServer, topic: str, projection: StationProjection, *partitions: int
+) -> AsyncIterator[tuple[Stations, list[str]]]:
+    troubles: list[str] = []
+    stations = Stations(KafkaConnection((kafka.bootstrap,)), topic, projection, troubles.append)
+    stations.set_partitions(partitions)
+    task = asyncio.create_task(stations.run())
+    try:
+        yield stations, troubles
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+async def produce(kafka: KafkaServer, topic: str, partition: int, *records: tuple[bytes, bytes | None]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
+    await producer.start()
+    try:
+        for key, value in records:
+            await producer.send_and_wait(topic, value, key, partition=partition)
+    finally:
+        await producer.stop()
+
+
+async def becomes(expected: object, look: Callable[[], Awaitable[object]]) -> None:
+    found: object = None
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    found = await look()
+                except StoreUnknown as unknown:
+                    found = unknown
+                if found == expected:
+                    return
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"{found!r} did not become {expected!r}")
+
+
+async def test_a_record_counts_only_above_the_offset_applied_before(
+    redis_server: RedisServer, redis_prefix: str
+) -> None:
+    async with opened(redis_server, redis_prefix) as projection:
+        assert await projection.apply([Applied(ONE, "record", 5, RECORD), Applied(ONE, "credential", 3, HASHES)]) == 2
+        assert await projection.read(ONE) == (RECORD, HASHES)
+        assert await projection.apply([Applied(ONE, "record", 5, b"again"), Applied(ONE, "record", 4, None)]) == 0
+        assert await projection.apply([Applied(ONE, "credential", 4, b"new")]) == 1
+        assert await projection.read(ONE) == (RECORD, b"new")
+        assert await projection.apply([Applied(ONE, "record", 6, None), Applied(ONE, "record", 5, RECORD)]) == 1
+        with pytest.raises(StoreUnknown, match="not projected yet"):
+            await projection.read(ONE)
+
+
+async def test_stations_are_projected_by_the_owner_of_their_partition(
+    kafka: KafkaServer, make_topics: MakeTopics, redis_server: RedisServer, redis_prefix: str
+) -> None:
+    [topic] = await make_topics({"cleanup.policy": "compact"}, stations=2)
+    await produce(kafka, topic, 0, (b"CP-1", RECORD), (b"CP-1/credential", HASHES), (b"\xff", b"x"), (b"a{b", b"x"))
+    await produce(kafka, topic, 1, (b"CP-2", RECORD))
+    async with opened(redis_server, redis_prefix) as projection:
+        async with reading(kafka, topic, projection, 0, 7) as (stations, troubles):
+            await becomes((RECORD, HASHES), lambda: projection.read(ONE))
+            assert troubles == ["registry_record", "registry_record"]
+            with pytest.raises(StoreUnknown):  # partition 1 has no reader: nobody can say that CP-2 is unknown
+                await projection.read(TWO)
+            stations.set_partitions({0, 1, 7})
+            await becomes((RECORD, None), lambda: projection.read(TWO))
+            await becomes((None, None), lambda: projection.read(ChargePointId("CP-3")))
+            await produce(kafka, topic, 0, (b"CP-1", None))
+            await becomes((None, HASHES), lambda: projection.read(ONE))
+        await produce(kafka, topic, 1, (b"CP-2", b"later"))
+        async with reading(kafka, topic, projection, 1):  # the next owner goes on where the marker points
+            await becomes((b"later", None), lambda: projection.read(TWO))
+
+
+async def test_an_emptied_redis_gets_all_stations_again(
+    kafka: KafkaServer, make_topics: MakeTopics, private_redis: RedisServer
+) -> None:
+    [topic] = await make_topics({"cleanup.policy": "compact"}, stations=1)
+    await produce(kafka, topic, 0, (b"CP-1", RECORD))
+    async with opened(private_redis, "") as projection, reading(kafka, topic, projection, 0):
+        await becomes((RECORD, None), lambda: projection.read(ONE))
+        await becomes({0: 1}, projection.positions)
+        await private_redis.restart_empty_async()
+        await becomes((RECORD, None), lambda: projection.read(ONE))
+        await becomes({0: 1}, projection.positions)
