@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocpp_contract.credentials import hash_key
 from ocpp_gateway.core.admission import (
     AdmissionRules,
     Admitted,
@@ -28,7 +29,6 @@ from ocpp_gateway.core.admission import (
     choose_subprotocol,
     identity_of,
 )
-from ocpp_gateway.core.credentials import hash_key
 from ocpp_gateway.core.effects import Late, Registered, Resumed, Sleep, Unknown
 from ocpp_gateway.core.limits import AcceptPacer, Logins
 from ocpp_gateway.core.registry import RegistryRules, StationEntry, UnknownStations
