@@ -34,8 +34,8 @@ class Route:
             value: Any = payload
             for step in path:
                 value = value.get(step) if type(value) is dict else None
-            # A zero identifies as well as any number; only what cannot be a key at all does not.
-            if type(value) not in (str, int) or value == "":
+            # A zero identifies as well as any number does; only what is not there or empty does not.
+            if value is None or value == "" or value == [] or value == {}:
                 return False
         return True
 

@@ -241,6 +241,7 @@ UPLINK: dict[str, Uplink] = {
             identifying=("transactionId",),
             natural_key=_stop_key,
             occurred_at=_timestamp,
+            ends=lambda payload: payload["transactionId"],
         ),
         Uplink(
             "MeterValues",
