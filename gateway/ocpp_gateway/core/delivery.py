@@ -1,0 +1,368 @@
+"""The life of every command record in this pod, from the log to its end.
+
+Each record is flown by one procedure: it looks at what is true now - quiet, another copy at work, a known outcome, the
+deadline, the station's turn, a route - acts, and otherwise waits for its `wake` signal. Nothing here polls per command:
+a station's mailbox wakes whose turn it is, `parking` wakes whom the directory shows elsewhere, the deadline is the wait's
+own limit.
+
+A pod works on one command id once at a time, endings included: two copies of one id side by side could give two outcomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+from ocpp_contract.commands import Command, repeat_is_safe
+from ocpp_contract.ids import ChargePointId, Partition
+from ocpp_contract.names import MAX_HOP
+from ocpp_contract.outcome import Outcome
+from ocpp_gateway.core.command_record import CommandKey, CommandMemory
+from ocpp_gateway.core.directory import Directory, Socket
+from ocpp_gateway.core.downlink_settings import DownlinkSettings
+from ocpp_gateway.core.effects import (
+    Append,
+    AssertRecord,
+    Count,
+    DeadLetter,
+    Done,
+    Procedure,
+    Signal,
+    Sleep,
+    SourceRecord,
+    Unknown,
+    Wait,
+)
+from ocpp_gateway.core.endings import Endings
+from ocpp_gateway.core.flight import Flight, ask, sure
+from ocpp_gateway.core.intake import Readable, Unreadable, onward_headers, read
+from ocpp_gateway.core.mailbox import Mailbox
+from ocpp_gateway.core.ownership import Ownership, Tenure
+from ocpp_gateway.core.routing import EndNotConnected, Forward, Travelled
+from ocpp_gateway.core.runs import Runs
+from ocpp_gateway.core.store_clock import StoreClock
+from ocpp_gateway.core.writing import Again, Writing
+
+
+class Delivery:
+    """Flights, mailboxes and turns."""
+
+    def __init__(
+        self,
+        settings: DownlinkSettings,
+        ownership: Ownership,
+        directory: Directory,
+        clock: StoreClock,
+        runs: Runs,
+        memory: CommandMemory,
+        endings: Endings,
+        writing: Writing,
+    ) -> None:
+        self._settings = settings
+        self._ownership = ownership
+        self._directory = directory
+        self._clock = clock
+        self._runs = runs
+        self._memory = memory
+        self._endings = endings
+        self._writing = writing
+        self._order = count()
+        self._at_work: dict[CommandKey, Flight] = {}
+        self._copies: dict[CommandKey, list[Flight]] = {}
+        self.mailboxes: dict[ChargePointId, Mailbox[Flight]] = {}
+        self.parked = 0
+        """Flights in mailboxes of stations that are not connected here."""
+        self.lookup = Signal()
+        """Fired when stations wait whose entry nobody has looked at yet."""
+        self.to_look_up: set[ChargePointId] = set()
+
+    # ------------------------------------------------------------------------------------------------- the record
+    def received(self, source: SourceRecord, now: float) -> Procedure[None] | None:
+        """A record of the log. None: nothing to do (partition not ours any more, or finished in an earlier tenure)."""
+        tenure = self._ownership.owned.get(source.partition)
+        if tenure is None or tenure.leaving or not tenure.serving:
+            return None
+        watermark = tenure.progress[source.lane].watermark
+        if not watermark.received(source.offset):
+            return None
+        content = read(source, self._settings)
+        flight = self._flight(source, tenure, content, now)
+        self._keep_span(tenure, source)
+        if flight is None:
+            assert isinstance(content, Unreadable)
+            return self._discard(source, tenure, content)
+        tenure.flights[source.lane, source.offset] = flight
+        return self._fly(flight)
+
+    def _flight(
+        self, source: SourceRecord, tenure: Tenure, content: Readable | Unreadable, now: float
+    ) -> Flight | None:
+        if isinstance(content, Readable):
+            command = content.command
+            travelled, deadline_us = content.travelled, content.deadline_us
+            repeatable = repeat_is_safe(command)
+            refused = None
+            reason = f"deadline cut to the maximum of {self._settings.max_deadline:g} s" if content.cut else None
+        elif content.command_id is not None and content.charge_point_id is not None:
+            # Not to be sent, but somebody waits for its outcome.
+            command = Command(
+                content.command_id, content.charge_point_id, content.type, {}, reply_context=content.reply_context
+            )
+            travelled, deadline_us, repeatable = Travelled(0, None), source.timestamp_ms * 1_000, False
+            refused, reason = (content.outcome, content.reason), None
+        else:
+            return None
+        return Flight(
+            source=source,
+            tenure=tenure,
+            command=command,
+            key=CommandKey(command.charge_point_id, command.id),
+            deadline_us=deadline_us,
+            travelled=travelled,
+            repeatable=repeatable,
+            order=next(self._order),
+            received_at=now,
+            now=now,
+            refused=refused,
+            reason=reason,
+        )
+
+    def _discard(self, source: SourceRecord, tenure: Tenure, content: Unreadable) -> Procedure[None]:
+        """Bytes that are no command at all: nobody to tell, so only the dead-letter topic."""
+        yield Count("commands_unreadable")
+        yield from until_known(DeadLetter(source, f"{content.outcome.value}: {content.reason}"), self._settings)
+        self._finished(tenure, source)
+
+    def _fly(self, flight: Flight) -> Procedure[None]:
+        try:
+            if (yield from self._life(flight)):
+                self._finished(flight.tenure, flight.source)
+        finally:
+            flight.tenure.flights.pop((flight.source.lane, flight.source.offset), None)
+            self._step_aside(flight)
+            self._end_work(flight)
+
+    def _finished(self, tenure: Tenure, source: SourceRecord) -> None:
+        """Its end was acknowledged by Kafka. In a tenure that is over this commits nothing."""
+        tenure.progress[source.lane].watermark.finish(source.offset)
+
+    # --------------------------------------------------------------------------------------------------- its life
+    def _life(self, flight: Flight) -> Procedure[bool]:
+        """True: finished. False: left for the next owner of the partition."""
+        while not flight.abandoned:
+            if self._runs.quiet(flight.now):
+                yield from self._endings.wait_quiet(flight)
+            elif (other := self._at_work.get(flight.key)) is not None and other is not flight:
+                yield from self._wait_for_copy(flight)
+            elif (step := self._due_work(flight)) is not None:
+                self._at_work[flight.key] = flight
+                done = yield from step
+                if done is not None:
+                    yield from self._endings.publish(flight, done)
+                    return True
+                self._end_work(flight)
+            elif flight.reappend:
+                yield from self._append(flight, flight.source.partition, flight.travelled)
+                return True
+            elif isinstance(flight.route, Forward):
+                route = flight.route
+                yield from self._append(flight, route.partition, Travelled(route.hop, route.entry_epoch))
+                yield from ask(flight, Count("commands_forwarded"))
+                return True
+            else:
+                yield from self._wait_turn(flight)
+        return False
+
+    def _due_work(self, flight: Flight) -> Procedure[Done | None] | None:
+        """What has to be done about its command record now, under single flight; None: nothing yet."""
+        known = self._memory.recall(flight.key)
+        if isinstance(known, Done):
+            return self._repeat(flight, known)
+        if flight.refused is not None:
+            return self._end(flight, *flight.refused)
+        if self._endings.past_deadline(flight):
+            last_hop = flight.travelled.hop >= MAX_HOP
+            return self._end(flight, Outcome.MISROUTED if last_hop else Outcome.EXPIRED, "deadline passed")
+        if self._directory.current(flight.key.charge_point_id) is not None:
+            flight.route = None
+        if flight.socket is not None:
+            return self._turn(flight, flight.socket)
+        if isinstance(flight.route, EndNotConnected):
+            return self._end(flight, Outcome.NOT_CONNECTED, "the station is not connected")
+        if not flight.reappend and flight.route is None and not self._join(flight):
+            return self._end(flight, Outcome.BUSY, "too many commands wait")
+        return None
+
+    def _repeat(self, flight: Flight, known: Done) -> Procedure[Done]:
+        """This pod ended it before: its own memory comes before the store's, and the store is told again."""
+        stored = yield from sure(
+            flight,
+            AssertRecord(flight.key.charge_point_id, flight.key.command_id, known, self._endings.ttl(flight)),
+            self._settings.retry_interval,
+        )
+        return stored if isinstance(stored, Done) else known
+
+    def _end(self, flight: Flight, outcome: Outcome, reason: str) -> Procedure[Done | None]:
+        self._step_aside(flight)
+        done = yield from self._endings.end_unwritten(flight, outcome, reason)
+        if done is None:
+            flight.route = None
+            yield from self._pause(flight)
+        return done
+
+    def _turn(self, flight: Flight, socket: Socket) -> Procedure[Done | None]:
+        """The station's slot is ours: one attempt."""
+        if not self._directory.is_current(socket):
+            self._step_aside(flight)
+            return None
+        attempt = yield from self._writing.attempt(flight, socket)
+        if isinstance(attempt, Done):
+            return attempt
+        self._step_aside(flight)
+        if attempt is Again.SOON:
+            yield from self._pause(flight)
+        return None
+
+    def _append(self, flight: Flight, partition: Partition, travelled: Travelled) -> Procedure[None]:
+        """A copy that stands for this record: once acknowledged, this one is finished. Unknown: again, copies are
+        harmless because the command record is one."""
+        self._step_aside(flight)
+        copy = Append(
+            flight.source.lane,
+            partition,
+            flight.source.key,
+            flight.source.value or b"",
+            onward_headers(flight.source, flight.deadline_us, travelled),
+        )
+        yield from sure(flight, copy, self._settings.retry_interval)
+
+    # ----------------------------------------------------------------------------------------------- whose turn it is
+    def _join(self, flight: Flight) -> bool:
+        """Into the station's mailbox. False: no room."""
+        station = flight.key.charge_point_id
+        mailbox = self.mailboxes.get(station)
+        if mailbox is None:
+            mailbox = self.mailboxes[station] = Mailbox(self._settings.mailbox_size)
+        elif flight in mailbox:
+            return True
+        here = self._directory.current(station)
+        if here is None and self.parked >= self._settings.max_parked and not flight.joined:
+            return False
+        if not mailbox.push(flight, again=flight.joined):
+            return False
+        flight.joined = True
+        if here is None:
+            self.parked += 1
+            self.to_look_up.add(station)
+            self.lookup.fire()
+        else:
+            self._next_turn(station)
+        return True
+
+    def _wait_turn(self, flight: Flight) -> Procedure[None]:
+        if flight.socket is not None or flight.route is not None or flight.reappend or flight.abandoned:
+            return
+        # A little later than the deadline: what a float makes of microseconds may fall short of it.
+        yield from ask(flight, Wait(flight.wake, self._clock.when(flight.deadline_us) + 0.001))
+
+    def _next_turn(self, charge_point_id: ChargePointId) -> None:
+        """Give the station's free slot to the first command that may go."""
+        socket = self._directory.current(charge_point_id)
+        mailbox = self.mailboxes.get(charge_point_id)
+        if socket is None or socket.slot is not None or mailbox is None:
+            return
+        connection = socket.connection
+        flight = mailbox.take(lambda waiting: waiting.held_back_on != connection and waiting.key not in self._at_work)
+        if not mailbox:
+            del self.mailboxes[charge_point_id]
+        if flight is not None:
+            socket.slot = flight
+            flight.socket = socket
+            flight.wake.fire()
+
+    def _step_aside(self, flight: Flight) -> None:
+        """Out of the mailbox, and the slot goes to the next."""
+        station = flight.key.charge_point_id
+        mailbox = self.mailboxes.get(station)
+        if mailbox is not None and mailbox.discard(flight):
+            if self._directory.current(station) is None:
+                self.parked -= 1
+            if not mailbox:
+                del self.mailboxes[station]
+        socket, flight.socket = flight.socket, None
+        if socket is not None and socket.slot is flight:
+            socket.slot = None
+            self._next_turn(station)
+
+    def _end_work(self, flight: Flight) -> None:
+        """Another copy of the command, if there is one, may go on; so may the station's mailbox."""
+        if self._at_work.get(flight.key) is flight:
+            del self._at_work[flight.key]
+            for copy in self._copies.pop(flight.key, ()):
+                copy.wake.fire()
+            self._next_turn(flight.key.charge_point_id)
+
+    def _wait_for_copy(self, flight: Flight) -> Procedure[None]:
+        self._step_aside(flight)
+        self._copies.setdefault(flight.key, []).append(flight)
+        yield from ask(flight, Wait(flight.wake))
+
+    def _pause(self, flight: Flight) -> Procedure[None]:
+        yield from ask(flight, Wait(flight.wake, flight.now + self._settings.look_again))
+
+    # ------------------------------------------------------------------------------------------- what others tell us
+    def station_appeared(self, socket: Socket) -> None:
+        mailbox = self.mailboxes.get(socket.charge_point_id)
+        if mailbox is not None:
+            self.parked -= len(mailbox)
+            self._next_turn(socket.charge_point_id)
+
+    def station_went(self, socket: Socket) -> None:
+        """Those in the mailbox wait, now for an entry that shows the station elsewhere."""
+        mailbox = self.mailboxes.get(socket.charge_point_id)
+        if mailbox is not None and self._directory.current(socket.charge_point_id) is None and socket.upgraded:
+            self.parked += len(mailbox)
+            self.to_look_up.add(socket.charge_point_id)
+            self.lookup.fire()
+
+    def slot_free(self, socket: Socket) -> None:
+        self._next_turn(socket.charge_point_id)
+
+    def boot_changed(self, socket: Socket) -> None:
+        """The station was accepted (or not) by its backend: what was held back may be allowed now."""
+        mailbox = self.mailboxes.get(socket.charge_point_id)
+        if mailbox is not None:
+            for flight in mailbox:
+                flight.held_back_on = None
+            self._next_turn(socket.charge_point_id)
+
+    def forget(self, tenure: Tenure) -> None:
+        """The partition goes to another owner, who reads again what is unfinished. Open CALLs stay."""
+        for flight in list(tenure.flights.values()):
+            flight.abandoned = True
+            if flight.socket is None:
+                self._step_aside(flight)
+            flight.wake.fire()
+
+    def parked_flights(self, charge_point_id: ChargePointId) -> Iterator[Flight]:
+        yield from list(self.mailboxes.get(charge_point_id, ()))
+
+    def _keep_span(self, tenure: Tenure, source: SourceRecord) -> None:
+        """When the watermark lags too far behind, the oldest commands that only wait are appended again."""
+        watermark = tenure.progress[source.lane].watermark
+        if watermark.span <= self._settings.span_limit:
+            return
+        oldest = tenure.flights.get((source.lane, watermark.low))
+        if oldest is not None and oldest.socket is None and oldest.key not in self._at_work:
+            oldest.reappend = True
+            oldest.wake.fire()
+
+
+def until_known(effect: DeadLetter, settings: DownlinkSettings) -> Procedure[None]:
+    """Repeat a produce until it is acknowledged."""
+    while True:
+        try:
+            yield effect
+            return
+        except Unknown as unknown:
+            yield Sleep(unknown.now + settings.retry_interval)

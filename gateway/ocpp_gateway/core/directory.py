@@ -1,0 +1,356 @@
+"""The sockets of this pod and their entries in the directory: `conn:<id>` says where a station is, by epoch.
+
+The highest epoch wins, always: an entry above mine means that the station has moved and my socket is a leftover. An
+absent or lower one means that Redis forgot, and may be written again - but only for a socket that has answered a ping
+since, because a half-open one must not win against the socket that the station really uses.
+
+State is keyed by connection. A station may have two sockets here for a moment; the one with the higher epoch is current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ocpp_contract.connection import ConnectionRecord
+from ocpp_contract.ids import ChargePointId, CommandId, Incarnation, Partition
+from ocpp_gateway.core.downlink_settings import DownlinkSettings
+from ocpp_gateway.core.effects import (
+    Batch,
+    CloseSocket,
+    Count,
+    Delete,
+    Late,
+    Ping,
+    Procedure,
+    Refresh,
+    RefreshState,
+    Register,
+    Registered,
+    Signal,
+    Sleep,
+    Spawn,
+    Unknown,
+    Wait,
+)
+from ocpp_gateway.core.ownership import Ownership, choose_partition
+from ocpp_gateway.core.runs import Runs
+from ocpp_gateway.core.store_clock import US, StoreClock
+
+REPLACED = 4001
+"""Private close code (RFC 6455 section 7.4.2): the station has a newer connection, here or on another pod."""
+GOING_AWAY = 1001
+SERVICE_RESTART = 1012
+
+
+class OpenCall(Protocol):
+    """A CALL of ours that waits for its answer; `delivery` has the real one."""
+
+    def closed(self) -> None: ...
+
+
+class Socket:
+    """One registered connection of one station."""
+
+    __slots__ = (
+        "calls",
+        "charge_point_id",
+        "connection",
+        "epoch",
+        "open",
+        "partition",
+        "refresh_at",
+        "refreshing",
+        "since",
+        "slot",
+        "upgraded",
+        "version",
+    )
+
+    def __init__(
+        self,
+        charge_point_id: ChargePointId,
+        connection: str,
+        epoch: int,
+        partition: Partition,
+        version: str,
+        since: str,
+    ) -> None:
+        self.charge_point_id = charge_point_id
+        self.connection = connection
+        self.epoch = epoch
+        self.partition = partition
+        self.version = version
+        self.since = since
+        self.open = True
+        """Not closed as far as this pod knows."""
+        self.upgraded = False
+        """The 101 was sent: CALLs may go out."""
+        self.refresh_at = 0.0
+        self.refreshing = False
+        self.slot: object | None = None
+        """Whose CALL is, or is about to be, outstanding: at most one."""
+        self.calls: dict[CommandId, OpenCall] = {}
+        """CALLs that an answer may still come for, late ones included."""
+
+
+class Refusal:
+    """Why a registration did not happen; the handshake is answered 503."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class Watcher(Protocol):
+    """Who must know when a station appears here or goes."""
+
+    def station_appeared(self, socket: Socket) -> None: ...
+
+    def station_went(self, socket: Socket) -> None: ...
+
+    def slot_free(self, socket: Socket) -> None: ...
+
+
+class Directory:
+    """Registration, refresh and removal of entries."""
+
+    def __init__(
+        self,
+        settings: DownlinkSettings,
+        incarnation: Incarnation,
+        ownership: Ownership,
+        clock: StoreClock,
+        runs: Runs,
+        floor_us: Callable[[float], int],
+        jitter: Callable[[], float],
+        watcher: Watcher,
+    ) -> None:
+        self._settings = settings
+        self._incarnation = incarnation
+        self._ownership = ownership
+        self._clock = clock
+        self._runs = runs
+        self._floor_us = floor_us
+        self._jitter = jitter
+        self._watcher = watcher
+        self._due_now = Signal()
+        self.sockets: dict[str, Socket] = {}
+        self._current: dict[ChargePointId, Socket] = {}
+
+    # --------------------------------------------------------------------------------------------- who is here
+    def current(self, charge_point_id: ChargePointId) -> Socket | None:
+        """The station's newest socket here, open and upgraded."""
+        socket = self._current.get(charge_point_id)
+        return socket if socket is not None and socket.open and socket.upgraded else None
+
+    def is_current(self, socket: Socket) -> bool:
+        return socket.open and self._current.get(socket.charge_point_id) is socket
+
+    # ------------------------------------------------------------------------------------------------ admission
+    def register(
+        self, charge_point_id: ChargePointId, connection: str, version: str, since: str, now: float
+    ) -> Procedure[Socket | Refusal]:
+        """Before the 101. Afterwards the driver reports `upgraded` or `closed`."""
+        partitions = self._ownership.serving(now)
+        if not partitions or not self._clock.known:
+            return Refusal("no partition held")
+        partition = choose_partition(charge_point_id, partitions)
+        not_after = self._clock.time_us(now) + int(self._settings.register_window * US)
+        try:
+            now, reply = yield Register(
+                charge_point_id,
+                self._incarnation,
+                partition,
+                connection,
+                version,
+                since,
+                self._floor_us(now),
+                not_after,
+            )
+        except Unknown as unknown:
+            # Perhaps registered: an entry that nobody stands behind would draw commands here. It is taken back by
+            # connection id, and never asked for again, because a second epoch for one socket could overtake a newer one.
+            yield Count("registrations", ("unknown",))
+            yield Spawn("undo registration", self._delete(charge_point_id, None, connection, unknown.now))
+            return Refusal("directory did not answer")
+        if isinstance(reply, Late):
+            yield Count("registrations", ("late",))
+            return Refusal("directory answered too late")
+        assert isinstance(reply, Registered)
+        socket = Socket(charge_point_id, connection, reply.epoch, partition, version, since)
+        older = self._current.get(charge_point_id)
+        if older is not None and older.open:
+            if older.epoch > socket.epoch:
+                # Two handshakes of one station crossed here and the other one came later.
+                yield Spawn("delete entry", self._delete(charge_point_id, socket.epoch, None, now))
+                return Refusal("a newer connection of the station was accepted")
+            yield from self._close(older, REPLACED, "replaced by a newer connection")
+        self.sockets[connection] = socket
+        self._current[charge_point_id] = socket
+        self._schedule(socket, now)
+        yield Count("registrations", ("ok",))
+        return socket
+
+    def upgraded(self, connection: str) -> None:
+        """The 101 has been sent."""
+        socket = self.sockets.get(connection)
+        if socket is not None and socket.open:
+            socket.upgraded = True
+            self._watcher.station_appeared(socket)
+
+    def closed(self, connection: str, now: float) -> Procedure[bool]:
+        """The socket is gone. True: its entry was still ours and is deleted, so the station is offline."""
+        socket = self.sockets.get(connection)
+        if socket is None:
+            return _false()
+        superseded = self._current.get(socket.charge_point_id) is not socket
+        self._forget(socket)
+        if superseded:
+            return _false()
+        return self._delete(socket.charge_point_id, socket.epoch, None, now)
+
+    def slot_free(self, socket: Socket) -> None:
+        """No CALL of ours is outstanding on it any more."""
+        self._watcher.slot_free(socket)
+
+    def _forget(self, socket: Socket) -> None:
+        """Out of the tables, its CALLs told. Also before the bytes of a close are out: nothing may be written any more."""
+        if not socket.open:
+            return
+        socket.open = False
+        self.sockets.pop(socket.connection, None)
+        if self._current.get(socket.charge_point_id) is socket:
+            del self._current[socket.charge_point_id]
+        for call in list(socket.calls.values()):
+            call.closed()
+        self._watcher.station_went(socket)
+
+    def _close(self, socket: Socket, code: int, reason: str) -> Procedure[None]:
+        """Close without touching the entry: it is another connection's now."""
+        self._forget(socket)
+        yield CloseSocket(socket.connection, code, reason)
+
+    def _delete(
+        self, charge_point_id: ChargePointId, epoch: int | None, connection: str | None, now: float
+    ) -> Procedure[bool]:
+        """Compare-and-delete until the outcome is known: repeating it is harmless. Given up after an entry's life."""
+        give_up = now + 3 * self._settings.entry_refresh
+        while now < give_up:
+            try:
+                return bool((yield Delete(charge_point_id, epoch, connection)).value)
+            except Unknown as unknown:
+                now = (yield Sleep(unknown.now + self._settings.retry_interval)).now
+        return False
+
+    # -------------------------------------------------------------------------------------------------- refresh
+    def refreshing(self, now: float) -> Procedure[None]:
+        """Extend entries in pipelines, spread by jitter; at once where a partition changed or Redis lost data."""
+        while True:
+            yield from self.refresh_due(now)
+            now, _ = yield Wait(self._due_now, now + 1.0)
+
+    def refresh_due(self, now: float) -> Procedure[None]:
+        """One pass over the sockets that are due."""
+        for socket in self.sockets.values():
+            if not self._ownership.keeps(socket.partition):
+                self._move(socket, now)
+        due = [socket for socket in self.sockets.values() if socket.refresh_at <= now and not socket.refreshing]
+        for start in range(0, len(due), self._settings.entry_batch):
+            now = yield from self._refresh(due[start : start + self._settings.entry_batch], now, proven=False)
+
+    def refresh_all(self, now: float) -> None:
+        """Redis lost data: every entry is asserted again."""
+        for socket in self.sockets.values():
+            socket.refresh_at = now
+        self._due_now.fire()
+
+    def check(self, socket: Socket, now: float) -> None:
+        """A claim said that the entry is not mine: look soon."""
+        socket.refresh_at = now
+        self._due_now.fire()
+
+    def leave(self, partition: Partition, now: float) -> Procedure[None]:
+        """Publish the stations of a partition that is being given up under another owned one, same epoch. Without
+        another the entries stay: uplink and sockets go on, commands wait for the partition's next owner."""
+        moved = [s for s in self.sockets.values() if s.partition == partition and self._move(s, now)]
+        for start in range(0, len(moved), self._settings.entry_batch):
+            batch = [socket for socket in moved[start : start + self._settings.entry_batch] if not socket.refreshing]
+            now = yield from self._refresh(batch, now, proven=False)
+
+    def wake(self) -> None:
+        """Partitions changed: stations may need another one."""
+        self._due_now.fire()
+
+    def _move(self, socket: Socket, now: float) -> bool:
+        partitions = self._ownership.serving(now)
+        if not partitions:
+            return False
+        socket.partition = choose_partition(socket.charge_point_id, partitions)
+        socket.refresh_at = now
+        return True
+
+    def _refresh(self, sockets: list[Socket], now: float, *, proven: bool) -> Procedure[float]:
+        open_ones = [socket for socket in sockets if socket.open]
+        if not open_ones:
+            return now
+        sent = [(socket, socket.partition) for socket in open_ones]
+        for socket in open_ones:
+            socket.refreshing = True
+            self._schedule(socket, now)
+        try:
+            now, replies = yield Batch(
+                tuple(Refresh(socket.charge_point_id, self._record(socket), proven) for socket in open_ones)
+            )
+        except Unknown as unknown:
+            now, replies = unknown.now, (unknown,) * len(open_ones)
+        for (socket, partition), reply in zip(sent, replies, strict=True):
+            socket.refreshing = False
+            if not socket.open:
+                continue
+            if isinstance(reply, Unknown):
+                socket.refresh_at = now + self._settings.retry_interval
+            elif reply is RefreshState.LOST:
+                yield Count("entries_lost")
+                yield from self._close(socket, REPLACED, "the station has a newer connection")
+            elif reply is RefreshState.UNPROVEN:
+                socket.refreshing = True
+                yield Spawn("prove socket", self._prove(socket, now))
+            elif socket.partition != partition:
+                socket.refresh_at = now  # it was moved while the refresh was under way
+                self._due_now.fire()
+        return now
+
+    def _prove(self, socket: Socket, now: float) -> Procedure[None]:
+        """The entry is gone or older: only a socket that answers a ping sent now may write it again."""
+        now, alive = yield Ping(socket.connection, now + self._settings.ping_timeout)
+        socket.refreshing = False
+        if alive:
+            yield from self._refresh([socket], now, proven=True)
+        elif socket.open:
+            yield Count("entries_unproven")
+            yield from self._close(socket, GOING_AWAY, "no answer to ping")
+
+    def _record(self, socket: Socket) -> ConnectionRecord:
+        return ConnectionRecord(
+            self._incarnation.pod,
+            self._incarnation,
+            socket.partition,
+            socket.epoch,
+            socket.connection,
+            socket.version,
+            socket.since,
+        )
+
+    def _schedule(self, socket: Socket, now: float) -> None:
+        socket.refresh_at = now + self._settings.entry_refresh * (0.8 + 0.4 * self._jitter())
+
+    def close_all_of(self, connection: str, code: int, reason: str) -> Procedure[None]:
+        """Close one socket on our own initiative (drain, no partition): the entry is deleted when the socket is gone."""
+        yield CloseSocket(connection, code, reason)
+
+
+def _false() -> Procedure[bool]:
+    yield from ()
+    return False

@@ -1,0 +1,361 @@
+"""The procedures of ownership: renew, take, restore, lose, commit, release. State is in `ownership.py`.
+
+Two loops run as long as the pod does: `renewals` keeps every lease with one pipeline and learns Redis time from it,
+`placement` compares the wish with what is held. Each partition is taken and lost by a procedure of its own, so that one
+slow partition delays no other.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ocpp_contract.ids import Incarnation, Partition, PodName
+from ocpp_gateway.core.command_record import Owner, is_former_self
+from ocpp_gateway.core.downlink_settings import DownlinkSettings
+from ocpp_gateway.core.effects import (
+    AbsentPartition,
+    Commit,
+    Count,
+    FetchCommitted,
+    GetPods,
+    HeldPartition,
+    Lane,
+    LanePosition,
+    Note,
+    Procedure,
+    Release,
+    Renew,
+    Renewed,
+    RenewState,
+    Restore,
+    Sleep,
+    Spawn,
+    StartFetch,
+    StopFetch,
+    Take,
+    Taken,
+    Unknown,
+    Wait,
+)
+from ocpp_gateway.core.ownership import Ownership, Progress, Tenure
+from ocpp_gateway.core.runs import Absences, Runs
+from ocpp_gateway.core.store_clock import US, StoreClock
+from ocpp_gateway.core.watermark import Watermark, decode_metadata
+
+
+class Tenants(Protocol):
+    """What hangs on a partition: stations published under it, commands read from it."""
+
+    def leave(self, tenure: Tenure, now: float) -> Procedure[None]:
+        """Publish the stations of the partition under another one, as far as there is one."""
+        ...
+
+    def forget(self, tenure: Tenure) -> None:
+        """Forget parked and queued commands of the tenure: the next owner reads them."""
+        ...
+
+    def ended(self, tenure: Tenure) -> None:
+        """The tenure is over: its stations need another partition."""
+        ...
+
+    def data_lost(self, now: float) -> Procedure[None]:
+        """Assert again what this pod knows."""
+        ...
+
+    def connections(self) -> int: ...
+
+    def draining(self) -> bool: ...
+
+
+class Tenures:
+    """Everything a pod does to hold its partitions."""
+
+    def __init__(
+        self,
+        settings: DownlinkSettings,
+        resource_uid: str,
+        ownership: Ownership,
+        clock: StoreClock,
+        runs: Runs,
+        tenants: Tenants,
+    ) -> None:
+        self._settings = settings
+        self._resource_uid = resource_uid
+        self._ownership = ownership
+        self._clock = clock
+        self._runs = runs
+        self._tenants = tenants
+        self._absences = Absences(settings.lease, settings.renew_interval)
+        self._taking: set[Partition] = set()
+        self._not_before: dict[Partition, float] = {}
+        self.stopping = False
+        """The pod is about to exit: nothing is taken any more."""
+
+    # ------------------------------------------------------------------------------------------------- renewals
+    def renewals(self, now: float) -> Procedure[None]:
+        """Every renew_interval: one pipeline for the pod record, TIME and all leases."""
+        while True:
+            sent = now
+            ok, now = yield from self.renew(now)
+            pause = self._settings.renew_interval if ok else self._settings.retry_interval
+            now = (yield Sleep(sent + pause)).now
+
+    def renew(self, now: float) -> Procedure[tuple[bool, float]]:
+        """One round. True when Redis answered."""
+        ownership = self._ownership
+        sent, held = now, list(ownership.owned.values())
+        request = Renew(
+            ownership.incarnation,
+            tuple(HeldPartition(tenure.partition, tenure.epoch) for tenure in held),
+            ownership.generation,
+            self._tenants.connections(),
+            self._tenants.draining(),
+        )
+        try:
+            now, reply = yield request
+        except Unknown as unknown:
+            now = unknown.now
+            yield Count("renewals", ("unknown",))
+            yield from self._drop_lapsed(now)
+            return False, now
+        assert isinstance(reply, Renewed)
+        self._clock.learn(reply.time_us, now)
+        forgotten = False
+        for tenure, state in zip(held, reply.partitions, strict=True):
+            if not ownership.is_current(tenure):
+                continue
+            if state.state is RenewState.HELD:
+                if not ownership.renewed(tenure, sent, now):
+                    # The lease still runs in our name: give it back, so that the partition can be taken anew at once.
+                    yield from self._drop(tenure, now, "lapsed")
+                    yield Spawn(f"release {tenure.partition}", self._give_back(tenure))
+            elif state.state is RenewState.ABSENT and ownership.has_right(tenure, now):
+                forgotten = True
+                yield Spawn(f"restore {tenure.partition}", self._restore(tenure, now))
+            else:
+                forgotten = forgotten or state.stored_epoch < tenure.epoch
+                yield from self._drop(tenure, now, "lost")
+        yield from self._drop_lapsed(now)
+        if forgotten:
+            # An own record is gone, or older than it was written: Redis lost data without our seeing another run.
+            yield from self.data_loss(now)
+        yield Count("renewals", ("ok",))
+        return True, now
+
+    def _drop_lapsed(self, now: float) -> Procedure[None]:
+        for tenure in self._ownership.lapsed(now):
+            yield from self._drop(tenure, now, "lapsed")
+
+    def data_loss(self, now: float) -> Procedure[None]:
+        """Quiet, and everything that this pod knows is said again."""
+        self._runs.lost(now)
+        self._absences.forget_all()
+        yield Count("redis_data_losses")
+        yield Note("warning", "Redis lost data: asserting own records again, no takes and claims for one lease")
+        yield Spawn("assert own records", self._tenants.data_lost(now))
+
+    def _restore(self, tenure: Tenure, now: float) -> Procedure[None]:
+        """The record is absent and we held it: only its holder may write it again, and only while its right lasts."""
+        if not self._ownership.has_right(tenure, now):
+            return
+        sent = now
+        try:
+            now, state = yield Restore(tenure.partition, self._ownership.incarnation, tenure.epoch)
+        except Unknown:
+            return  # the next renewal shows
+        if not self._ownership.is_current(tenure):
+            return
+        if state is not RenewState.HELD or not self._ownership.renewed(tenure, sent, now):
+            yield from self._drop(tenure, now, "lost")
+
+    def _drop(self, tenure: Tenure, now: float, why: str) -> Procedure[None]:
+        """Lost or lapsed: the right is over already, so nothing is committed or released."""
+        if not self._ownership.is_current(tenure):
+            return  # ended meanwhile; a later tenure of the same partition must not be touched
+        self._ownership.end(tenure, now)
+        yield StopFetch(tenure.partition)
+        self._tenants.forget(tenure)
+        self._tenants.ended(tenure)
+        yield Count("partitions_ended", (why,))
+        yield Note("warning", f"partition {why}", {"partition": tenure.partition, "epoch": tenure.epoch})
+
+    # ------------------------------------------------------------------------------------------------ placement
+    def placement(self, now: float) -> Procedure[None]:
+        """Take what the wish names, give up what it does not."""
+        while True:
+            if not self.stopping:
+                yield from self.place(now)
+            now, _ = yield Wait(self._ownership.wish_changed, now + self._settings.placement_interval)
+
+    def place(self, now: float) -> Procedure[None]:
+        """One comparison of wish and possession."""
+        for tenure in self._ownership.to_give_up():
+            tenure.leaving = True
+            yield Spawn(f"lose {tenure.partition}", self.lose(tenure, now))
+        if self._runs.quiet(now) or not self._clock.known:
+            return
+        for partition in self._ownership.to_take():
+            if partition not in self._taking and self._not_before.get(partition, 0.0) <= now:
+                self._taking.add(partition)
+                yield Spawn(f"take {partition}", self._take_guarded(partition, now))
+
+    def _take_guarded(self, partition: Partition, now: float) -> Procedure[None]:
+        try:
+            yield from self.take(partition, now)
+        except Unknown:
+            pass  # the store refuses us until a take that did happen has run out: that is the lease we have to wait
+        finally:
+            self._taking.discard(partition)
+
+    def take(self, partition: Partition, now: float) -> Procedure[None]:
+        """Ask for the partition; once ours, commit the position first and only then fetch."""
+        runs, losses = self._runs, self._runs.losses
+        if runs.quiet(now):
+            return
+        sent = now
+        now, reply = yield Take(partition, self._ownership.incarnation, self.floor_us(now), absent_ok=False)
+        if isinstance(reply, AbsentPartition):
+            if losses != runs.losses:
+                return
+            absent_long_enough = self._absences.absent(partition, sent, now)
+            if not absent_long_enough and not (yield from self._never_owned(partition)):
+                return
+            if losses != runs.losses or runs.quiet(now):
+                return  # seen absent by the run that is gone: that proves nothing about this one
+            sent = now
+            now, reply = yield Take(partition, self._ownership.incarnation, self.floor_us(now), absent_ok=True)
+        else:
+            self._absences.present(partition)
+        if not isinstance(reply, Taken):
+            return
+        self._absences.present(partition)
+        tenure = Tenure(partition, reply.epoch, self._ownership.granted(sent))
+        self._ownership.took(tenure)
+        yield Count("partitions_taken")
+        yield from self._begin(tenure, now)
+
+    def _never_owned(self, partition: Partition) -> Procedure[bool]:
+        """Every owner commits its position before it delivers anything: no committed offset, no owner ever."""
+        _, positions = yield FetchCommitted(partition)
+        return all(position.committed is None for position in positions.values())
+
+    def floor_us(self, now: float) -> int:
+        """Lowest epoch this pod may give. Shortly after a data loss plus the latency by which the clock is behind."""
+        extra = int(self._settings.register_window * US) if self._runs.after_loss(now) else 0
+        return self._clock.floor_us(now) + extra
+
+    def _begin(self, tenure: Tenure, now: float) -> Procedure[None]:
+        positions: dict[Lane, LanePosition] = {}
+        while True:
+            if not self._ownership.has_right(tenure, now):
+                return (yield from self._drop(tenure, now, "lapsed"))
+            try:
+                now, positions = yield FetchCommitted(tenure.partition)
+                break
+            except Unknown as unknown:
+                now = (yield Sleep(unknown.now + self._settings.retry_interval)).now
+        for lane, position in positions.items():
+            low = max(position.committed or 0, position.beginning)
+            known = decode_metadata(position.metadata, low)
+            if known is not None and known.resource_uid != self._resource_uid:
+                self._not_before[tenure.partition] = now + self._settings.foreign_backoff
+                yield Count("partitions_foreign")
+                yield Note(
+                    "error",
+                    "partition belongs to another resource (commit metadata): not consumed. Two resources must not share "
+                    "command topics and group id",
+                    {"partition": tenure.partition, "resource": known.resource_uid},
+                )
+                return (yield from self._release(tenure, now))
+            same_base = known is not None and position.committed == low
+            finished = known.finished if known is not None and same_base else frozenset()
+            tenure.progress[lane] = Progress(Watermark(low, finished))
+        while not (yield from self.commit(tenure, now, force=True)):
+            now = (yield Sleep(now + self._settings.retry_interval)).now
+            if not self._ownership.has_right(tenure, now):
+                return (yield from self._drop(tenure, now, "lapsed"))
+        if tenure.gone or tenure.leaving:
+            return None
+        tenure.serving = True
+        offsets = {lane: progress.watermark.low for lane, progress in tenure.progress.items()}
+        yield StartFetch(tenure.partition, offsets)
+        yield Note("info", "partition taken", {"partition": tenure.partition, "epoch": tenure.epoch})
+        return None
+
+    # --------------------------------------------------------------------------------------------------- losing
+    def lose(self, tenure: Tenure, now: float) -> Procedure[None]:
+        """Give up in order: stations elsewhere, no more records, forget, commit, end the right, release."""
+        tenure.leaving = True
+        yield from self._tenants.leave(tenure, now)
+        if not self._ownership.is_current(tenure):
+            return
+        tenure.serving = False
+        yield StopFetch(tenure.partition)
+        self._tenants.forget(tenure)
+        now = yield from self._now()
+        yield from self.commit(tenure, now, force=False)
+        if self._ownership.is_current(tenure):
+            now = yield from self._now()
+            yield from self._release(tenure, now)
+
+    def _release(self, tenure: Tenure, now: float) -> Procedure[None]:
+        self._ownership.end(tenure, now)  # before the request leaves: the next owner may have the right at once
+        self._tenants.ended(tenure)
+        yield Count("partitions_ended", ("released",))
+        yield from self._give_back(tenure)
+
+    def _give_back(self, tenure: Tenure) -> Procedure[None]:
+        """Only our own incarnation and epoch: a repeat, or a late one, can hurt nobody."""
+        for _ in range(3):
+            try:
+                yield Release(tenure.partition, self._ownership.incarnation, tenure.epoch)
+            except Unknown as unknown:
+                yield Sleep(unknown.now + self._settings.retry_interval)
+            else:
+                return  # otherwise the lease runs out by itself
+
+    def _now(self) -> Procedure[float]:
+        return (yield Sleep(0.0)).now
+
+    # --------------------------------------------------------------------------------------------------- offsets
+    def commits(self, now: float) -> Procedure[None]:
+        """Commit progress; unchanged positions again every recommit_interval."""
+        while True:
+            now = (yield Sleep(now + self._settings.commit_interval)).now
+            for tenure in list(self._ownership.owned.values()):
+                if tenure.serving:
+                    yield from self.commit(tenure, now, force=False)
+
+    def commit(self, tenure: Tenure, now: float, *, force: bool) -> Procedure[bool]:
+        """Low watermark and metadata of both lanes. False when one outcome is unknown."""
+        for lane, progress in tenure.progress.items():
+            watermark = progress.watermark
+            wanted = (watermark.low, watermark.metadata(self._resource_uid))
+            due = now - progress.committed_at >= self._settings.recommit_interval
+            if wanted == progress.committed and not force and not due:
+                continue
+            if not self._ownership.has_right(tenure, now):
+                return False  # a zombie's commit would cost the next owner a replay
+            try:
+                now, _ = yield Commit(lane, tenure.partition, *wanted)
+            except Unknown:
+                yield Count("commits", ("unknown",))
+                return False
+            progress.committed, progress.committed_at = wanted, now
+        return True
+
+    # ----------------------------------------------------------------------------------------- who is still alive
+    def look_at(self, incarnation: Incarnation, now: float) -> Procedure[tuple[Owner, float]]:
+        """What this pod can know about the incarnation of a claim, and when it knew. Raises Unknown."""
+        if is_former_self(incarnation, self._ownership.incarnation):
+            return Owner.DEAD, now
+        sent, losses = now, self._runs.losses
+        now, (shown,) = yield GetPods((PodName(incarnation.pod),))
+        if shown == incarnation:
+            self._absences.present(incarnation)
+            return Owner.LIVES, now
+        if losses != self._runs.losses or self._runs.quiet(now):
+            return Owner.UNSURE, now  # its record may only have been forgotten
+        if shown is not None and shown.same_container(incarnation):
+            return Owner.DEAD, now
+        return (Owner.DEAD if self._absences.absent(incarnation, sent, now) else Owner.UNSURE), now
