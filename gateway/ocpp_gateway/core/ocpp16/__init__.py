@@ -64,6 +64,7 @@ _DOWNLINK = (
     Downlink("ClearChargingProfile", charging_profiles.clear_charging_profile, answered),
     Downlink("DataTransfer", commands.data_transfer, answered),
     Downlink("DeleteCertificate", security.delete_certificate, answered),
+    Downlink("GetBaseReport", configuration.get_base_report, configuration.base_report),
     Downlink("GetCompositeSchedule", charging_profiles.get_composite_schedule, charging_profiles.composite_schedule),
     Downlink("GetInstalledCertificateIds", security.get_installed_certificate_ids, security.installed_certificate_ids),
     Downlink("GetLocalListVersion", commands.get_local_list_version, commands.local_list_version),

@@ -1,15 +1,15 @@
 """Configuration keys of 1.6 as components and variables of 2.x, both ways.
 
 Backends speak of components and variables only. The keys that the specification defines have the counterpart that the
-device model of 2.0.1 (part 2, appendices) gives them. Every key, defined or the vendor's own, is also reached by its own name:
-variable = key, with component `OCPP16` or none. A key that this table does not list comes back under `OCPP16`.
+device model of 2.0.1 (part 2, appendices) gives them; every other key is reached as component `OCPP16`, variable = key,
+and that name is accepted for the defined keys as well. A key that this table does not list comes back under `OCPP16`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from ocpp_gateway.core.handlers import Answered, Call, DownlinkContext, Invalid, JsonObject
+from ocpp_gateway.core.handlers import Answered, Call, DownlinkContext, Invalid, JsonObject, Unsupported
 
 PLAIN = "OCPP16"
 """The component that stands for "a 1.6 key, named as it is"."""
@@ -70,7 +70,7 @@ _BY_VARIABLE = {(one.component.lower(), one.variable.lower(), one.variable_insta
 
 def key_of(wanted: JsonObject, field: str) -> str:
     """Names compare without case (2.0.1 part 2: component and variable names are case insensitive)."""
-    component, variable = wanted.get("component", {"name": PLAIN}), wanted["variable"]
+    component, variable = wanted["component"], wanted["variable"]
     name, instance = str(variable["name"]), variable.get("instance")
     for part in ("instance", "evse"):
         if part in component:
@@ -100,11 +100,8 @@ def variable_of(key: str) -> JsonObject:
 
 
 def get_variables(payload: JsonObject, context: DownlinkContext) -> Call:
-    wanted = payload["getVariableData"]
-    if not wanted:
-        return Call("GetConfiguration", {})  # 6.23: all of them
     keys = []
-    for index, one in enumerate(wanted):
+    for index, one in enumerate(payload["getVariableData"]):
         field = f"payload.getVariableData[{index}]"
         _actual(one, field)
         keys.append(key_of(one, field))
@@ -112,13 +109,9 @@ def get_variables(payload: JsonObject, context: DownlinkContext) -> Call:
 
 
 def variables_got(payload: JsonObject, call: Call, response: JsonObject) -> Answered:
-    """One result per variable that was asked for, in that order, as 2.x answers; without a question one per key."""
-    found = response.get("configurationKey", [])
-    if not payload["getVariableData"]:
-        results = [_result(variable_of(entry["key"]), entry) for entry in found]
-    else:
-        by_key = {entry["key"].lower(): entry for entry in found}  # 7.20: keys compare without case
-        results = [_result(one, by_key.get(key_of(one, "payload").lower())) for one in payload["getVariableData"]]
+    """One result per variable that was asked for, in that order, as 2.x answers."""
+    found = {entry["key"].lower(): entry for entry in response.get("configurationKey", [])}  # keys compare without case
+    results = [_result(one, found.get(key_of(one, "payload").lower())) for one in payload["getVariableData"]]
     return Answered(_status_of_all(results), {"getVariableResult": results})
 
 
@@ -129,13 +122,11 @@ def _result(wanted: JsonObject, entry: JsonObject | None) -> JsonObject:
     result["attributeStatus"] = "Accepted"
     if "value" in entry:
         result["attributeValue"] = entry["value"]
-    result["readonly"] = entry["readonly"]
     return result
 
 
 def _named(wanted: JsonObject) -> JsonObject:
-    component = wanted.get("component", {"name": PLAIN})
-    return {"component": component, "variable": wanted["variable"], "attributeType": "Actual"}
+    return {"component": wanted["component"], "variable": wanted["variable"], "attributeType": "Actual"}
 
 
 def set_variables(payload: JsonObject, context: DownlinkContext) -> Call:
@@ -154,6 +145,23 @@ def variables_set(payload: JsonObject, call: Call, response: JsonObject) -> Answ
     result = _named(payload["setVariableData"][0])
     result["attributeStatus"] = "UnknownVariable" if status == "NotSupported" else status
     return Answered(result["attributeStatus"], {"setVariableResult": [result]})
+
+
+def get_base_report(payload: JsonObject, context: DownlinkContext) -> Call:
+    """6.23: without keys all of them. The answer itself is the report, no ReportReceived follows."""
+    if payload["reportBase"] == "SummaryInventory":
+        raise Unsupported("OCPP 1.6 has no SummaryInventory")
+    return Call("GetConfiguration", {})
+
+
+def base_report(payload: JsonObject, call: Call, response: JsonObject) -> Answered:
+    data = []
+    for entry in response.get("configurationKey", []):
+        attribute: JsonObject = {"type": "Actual", "mutability": "ReadOnly" if entry["readonly"] else "ReadWrite"}
+        if "value" in entry:
+            attribute["value"] = entry["value"]
+        data.append({**variable_of(entry["key"]), "variableAttribute": [attribute]})
+    return Answered(None, {"requestId": payload["requestId"], "reportData": data})
 
 
 def _actual(wanted: JsonObject, field: str) -> None:

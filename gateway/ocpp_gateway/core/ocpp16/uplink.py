@@ -7,8 +7,8 @@ holds already: a message's own timestamp becomes `occurredAt`. Numbers after a n
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from ocpp_gateway.core import answers
+from ocpp_gateway.core.answers import boot_status, copied, id_token_info, timestamp
 from ocpp_gateway.core.handlers import JsonObject, Uplink, UplinkContext
 from ocpp_gateway.core.ocpp16.values import (
     CONNECTOR_STATUS,
@@ -18,8 +18,6 @@ from ocpp_gateway.core.ocpp16.values import (
     id_token,
     meter_values,
 )
-
-_ACCEPTED: JsonObject = {"status": "Accepted"}
 
 
 def _boot(payload: JsonObject, context: UplinkContext) -> JsonObject:
@@ -32,33 +30,11 @@ def _boot(payload: JsonObject, context: UplinkContext) -> JsonObject:
         station["firmwareVersion"] = firmware
     if modem := {name: payload[name] for name in ("iccid", "imsi") if name in payload}:
         station["modem"] = modem
-    data: JsonObject = {"chargingStation": station, "reason": "Unknown", "status": _boot_status(context)}
+    data: JsonObject = {"chargingStation": station, "reason": "Unknown", "status": boot_status(context)}
     names = (("meterType", "type"), ("meterSerialNumber", "serialNumber"))
     if meter := {ours: payload[theirs] for theirs, ours in names if theirs in payload}:
         data["meter"] = meter
     return data
-
-
-def _boot_status(context: UplinkContext) -> str:
-    return str(context.decision["status"]) if context.decision else "Accepted"
-
-
-def _boot_answer(payload: JsonObject, context: UplinkContext) -> JsonObject:
-    decision = context.decision or {}
-    interval = decision.get("interval")
-    return {
-        "status": _boot_status(context),
-        "currentTime": context.received_at,
-        "interval": context.heartbeat_interval if interval is None else interval,
-    }
-
-
-def _heartbeat_answer(payload: JsonObject, context: UplinkContext) -> JsonObject:
-    return {"currentTime": context.received_at}
-
-
-def _nothing(payload: JsonObject, context: UplinkContext) -> JsonObject:
-    return {}
 
 
 def _status(payload: JsonObject, context: UplinkContext) -> JsonObject:
@@ -76,17 +52,12 @@ def _status(payload: JsonObject, context: UplinkContext) -> JsonObject:
     return data
 
 
-def _id_token_info(context: UplinkContext) -> JsonObject:
-    found = context.decision.get("idTokenInfo") if context.decision else None
-    return dict(found) if found else _ACCEPTED
-
-
 def _authorize(payload: JsonObject, context: UplinkContext) -> JsonObject:
-    return {"idToken": id_token(payload["idTag"]), "idTokenInfo": _id_token_info(context)}
+    return {"idToken": id_token(payload["idTag"]), "idTokenInfo": id_token_info(context)}
 
 
 def _authorize_answer(payload: JsonObject, context: UplinkContext) -> JsonObject:
-    return {"idTagInfo": id_tag_info(_id_token_info(context))}
+    return {"idTagInfo": id_tag_info(id_token_info(context))}
 
 
 def _start(payload: JsonObject, context: UplinkContext) -> JsonObject:
@@ -96,7 +67,7 @@ def _start(payload: JsonObject, context: UplinkContext) -> JsonObject:
         "transactionId": str(context.transaction_id),
         "transactionRef": context.transaction_ref(context.transaction_id),
         "idToken": id_token(payload["idTag"]),
-        "idTokenInfo": _id_token_info(context),
+        "idTokenInfo": id_token_info(context),
         "meterStart": str(payload["meterStart"]),
         "meterValue": [_register(payload["timestamp"], payload["meterStart"], "Transaction.Begin")],
     }
@@ -108,7 +79,7 @@ def _start(payload: JsonObject, context: UplinkContext) -> JsonObject:
 
 
 def _start_answer(payload: JsonObject, context: UplinkContext) -> JsonObject:
-    return {"transactionId": context.transaction_id, "idTagInfo": id_tag_info(_id_token_info(context))}
+    return {"transactionId": context.transaction_id, "idTagInfo": id_tag_info(id_token_info(context))}
 
 
 def _stop(payload: JsonObject, context: UplinkContext) -> JsonObject:
@@ -158,22 +129,6 @@ def _meter_values(payload: JsonObject, context: UplinkContext) -> JsonObject:
     return data
 
 
-def _data_transfer(payload: JsonObject, context: UplinkContext) -> JsonObject:
-    return {name: payload[name] for name in ("vendorId", "messageId", "data") if name in payload}
-
-
-def _data_transfer_answer(payload: JsonObject, context: UplinkContext) -> JsonObject:
-    decision = context.decision or _ACCEPTED
-    return {name: decision[name] for name in ("status", "data") if decision.get(name) is not None}
-
-
-def _copied(*names: str) -> Callable[[JsonObject, UplinkContext], JsonObject]:
-    def data(payload: JsonObject, context: UplinkContext) -> JsonObject:
-        return {name: payload[name] for name in names if name in payload}
-
-    return data
-
-
 def _diagnostics(payload: JsonObject, context: UplinkContext) -> JsonObject:
     # 7.24 DiagnosticsStatus is UploadLogStatusEnumType of 2.x with one word changed.
     status = payload["status"]
@@ -183,14 +138,6 @@ def _diagnostics(payload: JsonObject, context: UplinkContext) -> JsonObject:
 def _signing_request(payload: JsonObject, context: UplinkContext) -> JsonObject:
     # SEC A00.FR: 1.6 knows one kind of certificate of its own.
     return {"csr": payload["csr"], "certificateType": "ChargingStationCertificate"}
-
-
-def _signing_answer(payload: JsonObject, context: UplinkContext) -> JsonObject:
-    return {"status": (context.decision or _ACCEPTED)["status"]}
-
-
-def _timestamp(payload: JsonObject) -> str | None:
-    return payload.get("timestamp")
 
 
 def _first_meter_value(payload: JsonObject) -> str | None:
@@ -206,12 +153,16 @@ def _stop_key(payload: JsonObject) -> tuple[str | int, ...]:
     return ("stop", payload["transactionId"], payload.get("timestamp", ""), payload.get("meterStop", ""))
 
 
+def _stopped(payload: JsonObject) -> int:
+    return payload["transactionId"]  # type: ignore[no-any-return]  # JSON
+
+
 UPLINK: dict[str, Uplink] = {
     row.action: row
     for row in (
-        Uplink("BootNotification", "DeviceBooted", _boot, answer=_boot_answer, constant_answer=False, decision="boot"),
-        Uplink("Heartbeat", None, _nothing, answer=_heartbeat_answer, constant_answer=False),
-        Uplink("StatusNotification", "ConnectorStatusChanged", _status, occurred_at=_timestamp),
+        Uplink("BootNotification", "DeviceBooted", _boot, answer=answers.boot, constant_answer=False, decision="boot"),
+        Uplink("Heartbeat", None, answers.nothing, answer=answers.heartbeat, constant_answer=False),
+        Uplink("StatusNotification", "ConnectorStatusChanged", _status, occurred_at=timestamp),
         Uplink(
             "Authorize",
             "AuthorizationRequested",
@@ -230,7 +181,7 @@ UPLINK: dict[str, Uplink] = {
             transaction=True,
             identifying=("connectorId", "idTag", "timestamp", "meterStart"),
             natural_key=_start_key,
-            occurred_at=_timestamp,
+            occurred_at=timestamp,
             remembered=True,
         ),
         Uplink(
@@ -240,41 +191,41 @@ UPLINK: dict[str, Uplink] = {
             transaction=True,
             identifying=("transactionId",),
             natural_key=_stop_key,
-            occurred_at=_timestamp,
-            ends=lambda payload: payload["transactionId"],
+            ends=_stopped,
+            occurred_at=timestamp,
         ),
         Uplink(
             "MeterValues",
             "MeterValues",
             _meter_values,
             transaction=True,
-            identifying=("connectorId", "meterValue"),
+            identifying=("connectorId",),
             occurred_at=_first_meter_value,
         ),
         Uplink(
             "DataTransfer",
             "DataTransferReceived",
-            _data_transfer,
-            answer=_data_transfer_answer,
+            copied("vendorId", "messageId", "data"),
+            answer=answers.data_transfer,
             constant_answer=False,
             decision="dataTransfer",
         ),
-        Uplink("FirmwareStatusNotification", "FirmwareStatusChanged", _copied("status")),
+        Uplink("FirmwareStatusNotification", "FirmwareStatusChanged", copied("status")),
         Uplink("DiagnosticsStatusNotification", "LogStatusChanged", _diagnostics),
         # The whitepaper's messages.
-        Uplink("SignedFirmwareStatusNotification", "FirmwareStatusChanged", _copied("status", "requestId")),
-        Uplink("LogStatusNotification", "LogStatusChanged", _copied("status", "requestId")),
+        Uplink("SignedFirmwareStatusNotification", "FirmwareStatusChanged", copied("status", "requestId")),
+        Uplink("LogStatusNotification", "LogStatusChanged", copied("status", "requestId")),
         Uplink(
             "SecurityEventNotification",
             "SecurityEventReported",
-            _copied("type", "techInfo"),
-            occurred_at=_timestamp,
+            copied("type", "techInfo"),
+            occurred_at=timestamp,
         ),
         Uplink(
             "SignCertificate",
             "CertificateSigningRequested",
             _signing_request,
-            answer=_signing_answer,
+            answer=answers.signing_request,
             constant_answer=False,
             decision="certificate",
         ),

@@ -4,14 +4,13 @@
     tests/gateway/core/<version>/down/*.json  {"type", "payload", "call": [action, payload], "answers": [...]}
                                               or {"type", "payload", "refused": [outcome, field or null, reason]}
 
-`context` may hold `decision` and `transactionId`. Each entry of `answers` is {"response", "status", "payload"}. A null event
-means: answered, not published. `"breaks": true` marks a payload that breaks the schema on purpose.
+`context` may hold `decision` and `transactionId`. Each entry of `answers` is {"response", "status", "payload", "positive"}.
+A null event means: answered, not published. `"breaks": true` marks a payload that breaks the schema on purpose.
 """
 
 from __future__ import annotations
 
 import importlib.resources
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,10 @@ import orjson
 
 from ocpp_contract.commands import check_payload
 from ocpp_contract.ids import CommandId
+from ocpp_gateway.core.frames import encode_default, parse_exact
 from ocpp_gateway.core.handlers import DownlinkContext, UplinkContext, Version
 from ocpp_gateway.core.ocpp16 import OCPP16
+from ocpp_gateway.core.schemas import examine, request_schema, response_schema
 
 VERSIONS: dict[str, Version] = {"ocpp16": OCPP16}
 FOLDER = Path(__file__).parent.parent
@@ -37,7 +38,8 @@ def identity(value: object) -> str:
 
 
 def load(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = orjson.loads(path.read_bytes())
+    """Numbers keep their text, as in frames that the session reads exactly."""
+    loaded: dict[str, Any] = parse_exact(path.read_bytes())
     return loaded
 
 
@@ -51,31 +53,24 @@ def checked(case: dict[str, Any]) -> dict[str, Any]:
     return check_payload(case["type"], case["payload"], CommandId(DOWNLINK_CONTEXT.command_id))
 
 
-@cache
-def schema_text(folder: str, name: str) -> dict[str, Any]:
-    found = importlib.resources.files("ocpp") / folder / "schemas" / f"{name}.json"
-    loaded: dict[str, Any] = orjson.loads(found.read_bytes())
-    return loaded
-
-
 def schema_names(folder: str) -> set[str]:
     return {one.name[:-5] for one in (importlib.resources.files("ocpp") / folder / "schemas").iterdir()}
 
 
-def request_schema(version: Version, action: str) -> str:
-    plain = version.schemas == "v16" or action == "NotifyPeriodicEventStream"
-    return action if plain else f"{action}Request"
+def request_errors(version: Version, action: str, payload: object) -> list[str]:
+    """What the official schema says of a CALL, over what JSON makes of the payload; quirks count."""
+    return _errors(request_schema(version.schemas, action), payload)
 
 
-@cache
-def validator(folder: str, name: str) -> Any:
-    return jsonschema_rs.validator_for(schema_text(folder, name))
+def response_errors(version: Version, action: str, payload: object) -> list[str]:
+    return _errors(response_schema(version.schemas, action), payload)
 
 
-def schema_errors(version: Version, name: str, payload: object) -> list[str]:
-    """Judged by the official schema, over what JSON makes of the payload."""
-    checked = orjson.loads(orjson.dumps(payload))
-    return [
-        f"{'.'.join(str(part) for part in error.instance_path)}: {error.message}"
-        for error in validator(version.schemas, name).iter_errors(checked)
-    ]
+def _errors(validator: jsonschema_rs.Validator | None, payload: object) -> list[str]:
+    assert validator is not None, "no such message in this version"
+    return [str(violation) for violation in examine(validator, as_json(payload), strict=True).violations]
+
+
+def as_json(value: object) -> Any:
+    """What a reader finds on the wire."""
+    return orjson.loads(orjson.dumps(value, default=encode_default))

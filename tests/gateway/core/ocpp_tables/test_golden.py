@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 
 from ocpp_contract.command_types import is_positive
+from ocpp_contract.events import EVENT_TYPES
 from ocpp_gateway.core.handlers import Call, Invalid, Unsupported
 from tests.gateway.core.ocpp_tables.golden import (
     DOWNLINK_CONTEXT,
     VERSIONS,
+    as_json,
     cases,
     checked,
     identity,
     load,
-    request_schema,
-    schema_errors,
+    request_errors,
+    response_errors,
     uplink_context,
 )
 
@@ -26,7 +28,7 @@ from tests.gateway.core.ocpp_tables.golden import (
 def test_a_station_message_becomes_its_event_and_its_answer(name: str, path: Path) -> None:
     version, case = VERSIONS[name], load(path)
     row, payload, context = version.uplink[case["action"]], case["payload"], uplink_context(case)
-    broken = schema_errors(version, request_schema(version, row.action), payload)
+    broken = request_errors(version, row.action, payload)
     assert bool(broken) == case.get("breaks", False), broken
     event = row.event_of(payload) if row.event_of else row.event
     assert event == case["event"]
@@ -34,11 +36,12 @@ def test_a_station_message_becomes_its_event_and_its_answer(name: str, path: Pat
     if event is not None:
         data = row.data(payload, context)
         assert data == case["data"]
+        EVENT_TYPES[event].model_validate(as_json(data))
     answer = row.answer(payload, context)
     assert answer == case["answer"]
     assert row.constant_answer == (row.answer(payload, context) == {} and not row.decision)
     if not row.unanswered:
-        assert schema_errors(version, f"{row.action}Response", answer) == []
+        assert response_errors(version, row.action, answer) == []
 
 
 @pytest.mark.parametrize(("name", "path"), cases("down"), ids=identity)
@@ -51,10 +54,10 @@ def test_a_command_becomes_a_call_and_its_response_an_outcome(name: str, path: P
     call = row.call(payload, DOWNLINK_CONTEXT)
     assert [call.action, call.payload] == case["call"]
     assert call.action in version.calls
-    assert schema_errors(version, request_schema(version, call.action), call.payload) == []
+    assert request_errors(version, call.action, call.payload) == []
     assert case["answers"], "a command without an answered case proves half of its row"
     for answer in case["answers"]:
-        assert schema_errors(version, f"{call.action}Response", answer["response"]) == []
+        assert response_errors(version, call.action, answer["response"]) == []
         status, unified = row.outcome(payload, call, answer["response"])
         assert [status, unified] == [answer["status"], answer["payload"]]
         assert is_positive(case["type"], unified) == answer["positive"]
