@@ -30,7 +30,9 @@ from redis.exceptions import (
 )
 
 from ocpp_contract.scripts.calls import ScriptCall
+from ocpp_gateway.adapters.procedures import boottime
 from ocpp_gateway.adapters.redis_link import Address, Command, Link, LinkLost, RedisAccess, Reply, WrongServer
+from ocpp_gateway.core.effects import Unknown
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +40,16 @@ _RECONNECT_FIRST = 0.05
 _RECONNECT_MOST = 1.0
 _TOPOLOGY_AGE = 10.0
 _SLOTS = 16_384
+_MGET = 200
 # Errors that a failover gives until the client looks for the new master: the link is of no use any more.
 _NOT_MASTER = ("READONLY", "MASTERDOWN")
 
 
-class StoreUnknown(Exception):
-    """The request may or may not have been executed, and may still be."""
+class StoreUnknown(Unknown):
+    """The request may or may not have been executed, and may still be; as core knows it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(boottime(), reason)
 
 
 class Shard:
@@ -236,10 +242,13 @@ class Shards:
         return _answer(await self._routed(key, words), str(words[0]))
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """GET of each, in one pipeline per server. Raises StoreUnknown."""
-        if not self._cluster and self._slots:
-            replies = await self._slots[0].request(*(("GET", key) for key in keys))
-            return [_answer(reply, "GET") for reply in replies]
+        """The values of keys that may lie in any slots. Raises StoreUnknown."""
+        if not self._cluster:
+            found: list[bytes | None] = []
+            for start in range(0, len(keys), _MGET):
+                some = keys[start : start + _MGET]
+                found += await self.command(some[0], "MGET", *some)
+            return found
         return await asyncio.gather(*(self.command(key, "GET", key) for key in keys))
 
     async def _routed(self, key: str, command: Command, replicas: int = 0) -> Reply:

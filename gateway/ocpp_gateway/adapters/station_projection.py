@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
+from ocpp_contract.errors import ContractError
 from ocpp_contract.ids import ChargePointId
 from ocpp_contract.names import Keys
+from ocpp_contract.registry import CredentialRecord, StationRecord
 from ocpp_contract.scripts import calls
 from ocpp_gateway.adapters.redis_shards import Shards, StoreUnknown
+from ocpp_gateway.core.registry import StationEntry
 
 Half = Literal["record", "credential"]
 _TOMBSTONE_TTL_MS = 7 * 86_400_000
@@ -78,13 +81,21 @@ class StationProjection:
         )
         return sum(done)
 
-    async def read(self, station: ChargePointId) -> tuple[bytes | None, bytes | None]:
-        """Registry record and credential of a station in one read; both None: nobody registered it."""
+    async def look_up(self, station: ChargePointId) -> StationEntry | None:
+        """Registry record and credential of a station in one read; None: nobody registered it."""
         key = self._keys.station(station)
         record, credential = await self._shards.command(key, "HMGET", key, "record", "credential")
         if record is None and not await self.complete():
             raise StoreUnknown("the station registry is not projected yet")
-        return record, credential
+        if record is None and credential is None:
+            return None
+        try:
+            return StationEntry(
+                None if record is None else StationRecord.from_json(record),
+                () if credential is None else CredentialRecord.from_json(credential).hashes,
+            )
+        except ContractError as error:  # only readable records are projected, so this one was changed by another hand
+            raise StoreUnknown(f"registry record: {error}") from None
 
     async def complete(self) -> bool:
         """Whether every partition has been projected under the present runs."""

@@ -17,8 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from ocpp_contract.errors import ContractError
-from ocpp_contract.ids import check_charge_point_id
-from ocpp_contract.names import CREDENTIAL_SUFFIX
+from ocpp_contract.registry import CredentialRecord, StationRecord, parse_key
 from ocpp_gateway.adapters.kafka_connection import KafkaConnection
 from ocpp_gateway.adapters.redis_shards import StoreUnknown
 from ocpp_gateway.adapters.station_projection import Applied, StationProjection
@@ -134,14 +133,14 @@ class Stations:
     def _read(self, message: Any) -> Applied | None:
         """A record that nobody can use is counted and passed over; the last good one stays."""
         try:
-            key = (message.key or b"").decode()
-            credential = key.endswith(CREDENTIAL_SUFFIX)
-            station = check_charge_point_id(key.removesuffix(CREDENTIAL_SUFFIX))
-        except (ContractError, UnicodeDecodeError) as error:
+            station, credential = parse_key(message.key)
+            if message.value is not None:
+                (CredentialRecord if credential else StationRecord).from_json(message.value)
+        except ContractError as error:
             log.warning("%s/%d/%d: %s", message.topic, message.partition, message.offset, error)
             self._count("registry_record")
             return None
-        return Applied(station, "credential" if credential else "record", message.offset, message.value or None)
+        return Applied(station, "credential" if credential else "record", message.offset, message.value)
 
 
 @contextlib.asynccontextmanager

@@ -5,7 +5,7 @@
     reply = await store.execute(effects.ClaimCommand(...))      # raises effects.Unknown
 
 The handlers live beside what they are about (`partitions`, `directory`, `command_records`); `companions` has what the
-session keeps for a station. What this adds is only the table and the translation of "unknown".
+session keeps for a station. What this adds is only the table.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from ocpp_gateway.adapters.command_records import CommandRecords
 from ocpp_gateway.adapters.companions import Companions
 from ocpp_gateway.adapters.directory import Directory
 from ocpp_gateway.adapters.partitions import Partitions
-from ocpp_gateway.adapters.procedures import boottime
 from ocpp_gateway.adapters.redis_link import Address, RedisAccess
-from ocpp_gateway.adapters.redis_shards import Shards, StoreUnknown
+from ocpp_gateway.adapters.redis_shards import Shards
 from ocpp_gateway.core import effects
 
 V = TypeVar("V")
@@ -96,9 +95,9 @@ class Store:
         """The reply named at the request; raises Unknown. Nothing is sent twice, except what the server says it refused."""
         try:
             return await self._handlers[type(request)](request)
-        except StoreUnknown as unknown:
+        except effects.Unknown:
             self._count("unknown")
-            raise effects.Unknown(boottime(), str(unknown)) from None
+            raise
 
     async def _batch(self, batch: effects.Batch) -> tuple[object, ...]:
         # Tasks started together send in one turn of the loop, which is one pipeline per server.

@@ -10,18 +10,21 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from ocpp_contract.ids import ChargePointId
+from ocpp_contract.registry import CredentialRecord, StationRecord
 from ocpp_gateway.adapters.kafka_connection import KafkaConnection
 from ocpp_gateway.adapters.redis_link import Address
-from ocpp_gateway.adapters.redis_shards import StoreUnknown
 from ocpp_gateway.adapters.station_projection import Applied, StationProjection
 from ocpp_gateway.adapters.stations import Stations
 from ocpp_gateway.adapters.store import Store, StoreSettings
+from ocpp_gateway.core.effects import Unknown
+from ocpp_gateway.core.registry import StationEntry
 from tests.conftest import MakeTopics
 from tests.testbed.kafka import KafkaServer
 from tests.testbed.redis import RedisServer
 
 ONE, TWO = ChargePointId("CP-1"), ChargePointId("CP-2")
-RECORD, HASHES = b'{"securityProfile":1}', b'{"hashes":["x"]}'
+RECORD, LATER = StationRecord(security_profile=1), StationRecord(blocked=True)
+OLD, NEW = CredentialRecord(("hmac-sha256$a$b",)), CredentialRecord(("hmac-sha256$c$d",))
 
 
 @asynccontextmanager
@@ -68,7 +71,7 @@ async def becomes(expected: object, look: Callable[[], Awaitable[object]]) -> No
             while True:
                 try:
                     found = await look()
-                except StoreUnknown as unknown:
+                except Unknown as unknown:
                     found = unknown
                 if found == expected:
                     return
@@ -80,47 +83,60 @@ async def becomes(expected: object, look: Callable[[], Awaitable[object]]) -> No
 async def test_a_record_counts_only_above_the_offset_applied_before(
     redis_server: RedisServer, redis_prefix: str
 ) -> None:
+    record, later, old, new = (each.to_json() for each in (RECORD, LATER, OLD, NEW))
     async with opened(redis_server, redis_prefix) as projection:
-        assert await projection.apply([Applied(ONE, "record", 5, RECORD), Applied(ONE, "credential", 3, HASHES)]) == 2
-        assert await projection.read(ONE) == (RECORD, HASHES)
-        assert await projection.apply([Applied(ONE, "record", 5, b"again"), Applied(ONE, "record", 4, None)]) == 0
-        assert await projection.apply([Applied(ONE, "credential", 4, b"new")]) == 1
-        assert await projection.read(ONE) == (RECORD, b"new")
-        assert await projection.apply([Applied(ONE, "record", 6, None), Applied(ONE, "record", 5, RECORD)]) == 1
-        with pytest.raises(StoreUnknown, match="not projected yet"):
-            await projection.read(ONE)
+        assert await projection.apply([Applied(ONE, "record", 5, record), Applied(ONE, "credential", 3, old)]) == 2
+        assert await projection.look_up(ONE) == StationEntry(RECORD, OLD.hashes)
+        assert await projection.apply([Applied(ONE, "record", 5, later), Applied(ONE, "record", 4, None)]) == 0
+        assert await projection.apply([Applied(ONE, "credential", 4, new)]) == 1
+        assert await projection.look_up(ONE) == StationEntry(RECORD, NEW.hashes)
+        assert await projection.apply([Applied(ONE, "record", 6, None), Applied(ONE, "record", 5, record)]) == 1
+        with pytest.raises(Unknown, match="not projected yet"):
+            await projection.look_up(ONE)
 
 
 async def test_stations_are_projected_by_the_owner_of_their_partition(
     kafka: KafkaServer, make_topics: MakeTopics, redis_server: RedisServer, redis_prefix: str
 ) -> None:
     [topic] = await make_topics({"cleanup.policy": "compact"}, stations=2)
-    await produce(kafka, topic, 0, (b"CP-1", RECORD), (b"CP-1/credential", HASHES), (b"\xff", b"x"), (b"a{b", b"x"))
-    await produce(kafka, topic, 1, (b"CP-2", RECORD))
+    await produce(
+        kafka,
+        topic,
+        0,
+        (b"CP-1", RECORD.to_json()),
+        (b"CP-1/credential", OLD.to_json()),
+        (b"\xff", b"{}"),
+        (b"a{b", b"{}"),
+        (b"CP-1", b"{"),
+    )
+    await produce(kafka, topic, 1, (b"CP-2", RECORD.to_json()))
     async with opened(redis_server, redis_prefix) as projection:
         async with reading(kafka, topic, projection, 0, 7) as (stations, troubles):
-            await becomes((RECORD, HASHES), lambda: projection.read(ONE))
-            assert troubles == ["registry_record", "registry_record"]
-            with pytest.raises(StoreUnknown):  # partition 1 has no reader: nobody can say that CP-2 is unknown
-                await projection.read(TWO)
+            await becomes(StationEntry(RECORD, OLD.hashes), lambda: projection.look_up(ONE))
+            assert troubles == ["registry_record"] * 3
+            with pytest.raises(Unknown):  # partition 1 has no reader: nobody can say that CP-2 is unknown
+                await projection.look_up(TWO)
             stations.set_partitions({0, 1, 7})
-            await becomes((RECORD, None), lambda: projection.read(TWO))
-            await becomes((None, None), lambda: projection.read(ChargePointId("CP-3")))
+            await becomes(StationEntry(RECORD), lambda: projection.look_up(TWO))
+            await becomes(None, lambda: projection.look_up(ChargePointId("CP-3")))
             await produce(kafka, topic, 0, (b"CP-1", None))
-            await becomes((None, HASHES), lambda: projection.read(ONE))
-        await produce(kafka, topic, 1, (b"CP-2", b"later"))
+            await becomes(StationEntry(None, OLD.hashes), lambda: projection.look_up(ONE))
+        await produce(kafka, topic, 1, (b"CP-2", LATER.to_json()))
         async with reading(kafka, topic, projection, 1):  # the next owner goes on where the marker points
-            await becomes((b"later", None), lambda: projection.read(TWO))
+            await becomes(StationEntry(LATER), lambda: projection.look_up(TWO))
 
 
 async def test_an_emptied_redis_gets_all_stations_again(
     kafka: KafkaServer, make_topics: MakeTopics, private_redis: RedisServer
 ) -> None:
     [topic] = await make_topics({"cleanup.policy": "compact"}, stations=1)
-    await produce(kafka, topic, 0, (b"CP-1", RECORD))
+    await produce(kafka, topic, 0, (b"CP-1", RECORD.to_json()))
     async with opened(private_redis, "") as projection, reading(kafka, topic, projection, 0):
-        await becomes((RECORD, None), lambda: projection.read(ONE))
+        await becomes(StationEntry(RECORD), lambda: projection.look_up(ONE))
         await becomes({0: 1}, projection.positions)
         await private_redis.restart_empty_async()
-        await becomes((RECORD, None), lambda: projection.read(ONE))
-        await becomes({0: 1}, projection.positions)
+        await becomes(StationEntry(RECORD), lambda: projection.look_up(ONE))
+        await becomes({0: 1}, projection.positions)unusable = ((b"\xff", b"{}"), (b"a{b", b"{}"), (b"CP-1", b"{"))
+    await produce(
+        kafka, topic, 0, (b"CP-1", RECORD.to_json()), (b"CP-1/credential", OLD.to_json()), *unusable
+    )
