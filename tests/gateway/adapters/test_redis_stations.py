@@ -99,16 +99,9 @@ async def test_stations_are_projected_by_the_owner_of_their_partition(
     kafka: KafkaServer, make_topics: MakeTopics, redis_server: RedisServer, redis_prefix: str
 ) -> None:
     [topic] = await make_topics({"cleanup.policy": "compact"}, stations=2)
-    await produce(
-        kafka,
-        topic,
-        0,
-        (b"CP-1", RECORD.to_json()),
-        (b"CP-1/credential", OLD.to_json()),
-        (b"\xff", b"{}"),
-        (b"a{b", b"{}"),
-        (b"CP-1", b"{"),
-    )
+    unusable = ((b"\xff", b"{}"), (b"a{b", b"{}"), (b"CP-1", b"{"))
+    usable = ((b"CP-1", RECORD.to_json()), (b"CP-1/credential", OLD.to_json()))
+    await produce(kafka, topic, 0, *usable, *unusable)
     await produce(kafka, topic, 1, (b"CP-2", RECORD.to_json()))
     async with opened(redis_server, redis_prefix) as projection:
         async with reading(kafka, topic, projection, 0, 7) as (stations, troubles):
@@ -136,7 +129,4 @@ async def test_an_emptied_redis_gets_all_stations_again(
         await becomes({0: 1}, projection.positions)
         await private_redis.restart_empty_async()
         await becomes(StationEntry(RECORD), lambda: projection.look_up(ONE))
-        await becomes({0: 1}, projection.positions)unusable = ((b"\xff", b"{}"), (b"a{b", b"{}"), (b"CP-1", b"{"))
-    await produce(
-        kafka, topic, 0, (b"CP-1", RECORD.to_json()), (b"CP-1/credential", OLD.to_json()), *unusable
-    )
+        await becomes({0: 1}, projection.positions)
