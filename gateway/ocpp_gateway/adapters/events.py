@@ -20,37 +20,17 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
 
-from aiokafka.errors import (
-    InvalidTimestampError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    PolicyViolationError,
-    RecordListTooLargeError,
-    UnknownError,
-    UnsupportedForMessageFormatError,
-    for_code,
-)
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition
 
 from ocpp_contract.partitioning import partition_for
-from ocpp_gateway.adapters.batches import Batch, Headers, OnAck, PartitionQueue, Record
+from ocpp_gateway.adapters.batches import Headers, OnAck, PartitionQueue, Record
+from ocpp_gateway.adapters.flush_tick import FlushTick
 from ocpp_gateway.adapters.kafka_connection import KafkaConnection, KafkaRefused, KafkaUnknown, SteadyClient
 
 log = logging.getLogger(__name__)
 
-_ALL_REPLICAS = -1
-_REQUEST_BYTES = 8 << 20  # of batches in one request; the broker's own limit is 100 MiB
-_BATCH_BYTES = 256 << 10
 _RECORD_OVERHEAD = 256
-_BACKOFF = 0.05
-_BACKOFF_MAX = 1.0
-_SAY_AGAIN_AFTER = 10.0
-_TOO_LARGE = frozenset({MessageSizeTooLargeError, RecordListTooLargeError})
-_INVALID_RECORD = 87  # INVALID_RECORD of KIP-467, which aiokafka has no class for
-_REFUSED = frozenset({InvalidTimestampError, PolicyViolationError, UnsupportedForMessageFormatError})
 
 
 class _Topic:
@@ -83,24 +63,16 @@ class EventProducer:
         self.pending_bytes = 0
         """Their keys and values."""
         self._loop = asyncio.get_running_loop()
-        self._linger = linger
         self._max_record_bytes = max_record_bytes
         self._timeout = connection.request_timeout
         self._stall_after = stall_after or 3 * connection.request_timeout
         self._kafka = SteadyClient(connection, self._metadata_changed)
         self._topics: dict[str, _Topic] = {}
-        self._sendable: dict[PartitionQueue, None] = {}  # a set that keeps the order: first come, first served
-        self._busy: set[int] = set()
-        self._overdue = False
-        self._timer: asyncio.Handle | None = None
-        self._timer_urgent = False
-        self._requests: set[asyncio.Task[None]] = set()
-        self._last_ack = self._loop.time()
+        self._tick = FlushTick(self._kafka, self._settle, linger=linger, request_timeout=connection.request_timeout)
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopped = False
         self._watchdog: asyncio.Task[None] | None = None
-        self._said: dict[str, float] = {}
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -119,7 +91,7 @@ class EventProducer:
 
     async def stop(self, timeout: float = 5.0) -> int:
         """Flush for at most `timeout` seconds, then close. Whoever still waits gets KafkaUnknown; returns their number."""
-        self._flush()
+        self._tick.flush()
         try:
             async with asyncio.timeout(timeout):
                 await self._idle.wait()
@@ -129,13 +101,8 @@ class EventProducer:
         if self._watchdog is not None:
             self._watchdog.cancel()
             await asyncio.wait((self._watchdog,))
-        if self._timer is not None:
-            self._timer.cancel()
         await self._kafka.stop()
-        for task in tuple(self._requests):
-            task.cancel()
-        if self._requests:
-            await asyncio.wait(tuple(self._requests))
+        await self._tick.stop()
         return self._abandon()
 
     # --- producing ----------------------------------------------------------------------------------------------------
@@ -227,31 +194,16 @@ class EventProducer:
             topic.unrouted.append((record, partition))
             self._kafka.refresh()
         else:
-            self._enqueue(topic, topic.partitions, record, partition)
-            if self._timer is None:
-                self._arm(urgent)
-            elif urgent and not self._timer_urgent:
-                self._timer.cancel()
-                self._arm(urgent)
+            self._enqueue(topic, topic.partitions, record, partition, urgent)
 
-    def _enqueue(self, topic: _Topic, partitions: int, record: Record, partition: int | None) -> None:
+    def _enqueue(self, topic: _Topic, partitions: int, record: Record, partition: int | None, urgent: bool) -> None:
         if partition is None:
             partition = partition_for(record.key or b"", partitions)
         queue = topic.queues.get(partition)
         if queue is None:
             queue = topic.queues[partition] = PartitionQueue(TopicPartition(topic.name, partition))
         queue.waiting.append(record)
-        if queue.flight is None and not queue.blocked:
-            self._sendable[queue] = None
-
-    def _arm(self, urgent: bool) -> None:
-        self._timer_urgent = urgent or not self._linger
-        # An urgent record still waits for the others of this turn of the loop.
-        self._timer = (
-            self._loop.call_soon(self._flush)
-            if self._timer_urgent
-            else self._loop.call_later(self._linger, self._flush)
-        )
+        self._tick.offer(queue, urgent=urgent)
 
     def _withdraw(self, topic: _Topic, record: Record, partition: int | None) -> None:
         taken = False
@@ -262,134 +214,6 @@ class EventProducer:
             taken = any(queue.withdraw(record) for queue in topic.queues.values())
         if taken:
             self._forget(record)
-
-    # --- the flush tick -----------------------------------------------------------------------------------------------
-
-    def _flush(self) -> None:
-        """Send what may leave, one request per leader that has none under way."""
-        self._timer = None
-        client = self._kafka.client
-        if client is None or self._stopped:
-            return  # `_metadata_changed` flushes when there is one
-        leader_for = client.cluster.leader_for_partition
-        busy = self._busy
-        self._overdue = bool(busy)  # what cannot leave now leaves as soon as the request under way is answered
-        requests: dict[int, list[PartitionQueue]] = {}
-        sizes: dict[int, int] = {}
-        for queue in tuple(self._sendable):
-            leader = leader_for(queue.where)
-            if leader is None or leader < 0:
-                self._kafka.refresh()
-                continue
-            if leader in busy:
-                continue
-            size = sizes.get(leader, 0)
-            if size > _REQUEST_BYTES:
-                self._overdue = True
-                continue
-            del self._sendable[queue]
-            batch = queue.next_batch(_BATCH_BYTES, self._cannot_encode)
-            if batch is None:
-                continue
-            queue.flight = batch
-            sizes[leader] = size + len(batch.data)
-            requests.setdefault(leader, []).append(queue)
-        for leader, queues in requests.items():
-            busy.add(leader)
-            task = self._loop.create_task(self._request(leader, queues))
-            self._requests.add(task)
-            task.add_done_callback(self._requests.discard)
-
-    async def _request(self, leader: int, queues: list[PartitionQueue]) -> None:
-        topics: dict[str, list[tuple[int, bytes]]] = {}
-        for queue in queues:
-            assert queue.flight is not None
-            topics.setdefault(queue.where.topic, []).append((queue.where.partition, queue.flight.data))
-        request = ProduceRequest(None, _ALL_REPLICAS, round(self._timeout * 1000), list(topics.items()))
-        failed: list[PartitionQueue] = []
-        try:
-            response = await self._kafka.send(leader, request)
-        except Exception as error:  # of the connection, the protocol or the library: the batches stay and go again
-            self._say(f"produce requests to broker {leader} fail: {error!r}")
-            failed = queues
-        else:
-            failed = self._answered(queues, response)
-        finally:
-            self._busy.discard(leader)
-        if failed:
-            self._repeat_later(failed)
-        if self._overdue:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._flush()
-
-    def _answered(self, queues: list[PartitionQueue], response: Any) -> list[PartitionQueue]:
-        """Settle every partition of the response; returns those that must be repeated."""
-        codes: dict[tuple[str, int], int] = {
-            (topic, partition): code for topic, partitions in response.topics for partition, code, *_ in partitions
-        }
-        failed = []
-        for queue in queues:
-            code = codes.get(queue.where, UnknownError.errno)
-            batch = queue.flight
-            assert batch is not None
-            if code == 0:
-                queue.attempts = 0
-                self._leave(queue)
-                self._acknowledge(batch)
-                continue
-            error = for_code(code)
-            if error in _TOO_LARGE or error in _REFUSED or code == _INVALID_RECORD:
-                self._refused(queue, batch, error, code)
-            else:  # also a refused authorization: it may be granted while the batch waits
-                self._say(f"{queue.where.topic} partition {queue.where.partition}: {error.__name__}, repeating")
-                failed.append(queue)
-        return failed
-
-    def _acknowledge(self, batch: Batch) -> None:
-        self._last_ack = self._loop.time()
-        settle = self._settle
-        for record in batch.records:
-            settle(record, None)
-
-    def _refused(self, queue: PartitionQueue, batch: Batch, error: type[KafkaError], code: int) -> None:
-        """One record is to blame: halve the batch until it stands alone."""
-        self._last_ack = self._loop.time()
-        if len(batch.records) > 1:
-            queue.split(batch, self._cannot_encode)
-            self._overdue = True
-        else:
-            where = f"{queue.where.topic} partition {queue.where.partition}"
-            self._settle(batch.records[0], KafkaRefused(f"{where}: {error.__name__} (error {code})"))
-        self._leave(queue)
-
-    def _leave(self, queue: PartitionQueue) -> None:
-        """The batch under way is settled: what waits behind it may leave."""
-        queue.flight = None
-        if queue.sendable:
-            self._sendable[queue] = None
-            if self._timer is None and not self._overdue:
-                self._arm(urgent=False)
-
-    def _repeat_later(self, queues: list[PartitionQueue]) -> None:
-        self._kafka.refresh()
-        attempts = 0
-        for queue in queues:
-            assert queue.flight is not None
-            queue.repeat.appendleft(queue.flight)
-            queue.flight = None
-            queue.blocked = True
-            queue.attempts += 1
-            attempts = max(attempts, queue.attempts)
-        self._loop.call_later(min(_BACKOFF * 2 ** min(attempts - 1, 10), _BACKOFF_MAX), self._repeat, queues)
-
-    def _repeat(self, queues: list[PartitionQueue]) -> None:
-        for queue in queues:
-            queue.blocked = False
-            self._sendable[queue] = None
-        if self._timer is not None:
-            self._timer.cancel()
-        self._flush()
 
     # --- settling -----------------------------------------------------------------------------------------------------
 
@@ -406,9 +230,6 @@ class EventProducer:
         self.pending_bytes -= (len(value) if value is not None else 0) + (len(key) if key is not None else 0)
         if not self.pending:
             self._idle.set()
-
-    def _cannot_encode(self, record: Record, error: Exception) -> None:
-        self._loop.call_soon(self._settle, record, KafkaRefused(f"not encodable: {error!r}"))
 
     def _abandon(self) -> int:
         left: list[Record] = []
@@ -436,35 +257,20 @@ class EventProducer:
                 topic.partitions = partitions
                 while topic.unrouted:
                     record, partition = topic.unrouted.popleft()
-                    self._enqueue(topic, partitions, record, partition)
+                    self._enqueue(topic, partitions, record, partition, urgent=True)
             elif topic.unrouted:
                 self._kafka.refresh()
-        if self._sendable:
-            self._loop.call_soon(self._flush_now)
-
-    def _flush_now(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._flush()
+        self._loop.call_soon(self._tick.flush)
 
     async def _watch(self) -> None:
         """Make the connections anew when records wait and nothing has been acknowledged for too long."""
+        idle_until = self._loop.time()
         while True:
             await asyncio.sleep(min(1.0, self._stall_after / 4))
-            age = self.oldest_age()
-            if age is None:
-                self._last_ack = self._loop.time()
-            elif min(age, self._loop.time() - self._last_ack) > self._stall_after:
-                self._say(
-                    f"{self.pending} records wait and Kafka has acknowledged nothing for {self._stall_after:.0f} s"
-                )
-                self._last_ack = self._loop.time()
+            now = self._loop.time()
+            if not self.pending:
+                idle_until = now
+            elif now - max(idle_until, self._tick.last_answer) > self._stall_after:
+                self._tick.say(f"records wait and Kafka has answered nothing for {self._stall_after:.0f} s")
+                idle_until = now
                 self._kafka.renew()
-
-    def _say(self, message: str) -> None:
-        """Warn, but not the same thing hundreds of times while Kafka is away."""
-        now = self._loop.time()
-        if now - self._said.get(message, -_SAY_AGAIN_AFTER) >= _SAY_AGAIN_AFTER:
-            self._said = {text: at for text, at in self._said.items() if now - at < _SAY_AGAIN_AFTER}
-            self._said[message] = now
-            log.warning("%s", message)
