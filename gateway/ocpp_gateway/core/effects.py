@@ -133,6 +133,8 @@ class RenewState(StrEnum):
     HELD = "held"
     LOST = "lost"
     ABSENT = "absent"
+    UNKNOWN = "unknown"
+    """Its shard of a cluster did not answer, others did."""
 
 
 class RenewedPartition(NamedTuple):

@@ -122,13 +122,11 @@ class Tenures:
         self._clock.learn(reply.time_us, now)
         forgotten = False
         for tenure, state in zip(held, reply.partitions, strict=True):
-            if not ownership.is_current(tenure):
-                continue
+            if not ownership.is_current(tenure) or state.state is RenewState.UNKNOWN:
+                continue  # where the outcome is unknown the right runs on, and lapses by itself
             if state.state is RenewState.HELD:
                 if not ownership.renewed(tenure, sent, now):
-                    # The lease still runs in our name: give it back, so that the partition can be taken anew at once.
                     yield from self._drop(tenure, now, "lapsed")
-                    yield Spawn(f"release {tenure.partition}", self._give_back(tenure))
             elif state.state is RenewState.ABSENT and ownership.has_right(tenure, now):
                 forgotten = True
                 yield Spawn(f"restore {tenure.partition}", self._restore(tenure, now))
@@ -176,6 +174,9 @@ class Tenures:
         yield StopFetch(tenure.partition)
         self._tenants.forget(tenure)
         self._tenants.ended(tenure)
+        if why == "lapsed":
+            # The lease may still run in our name: give it back, so that the partition can be taken anew at once.
+            yield Spawn(f"release {tenure.partition}", self._give_back(tenure))
         yield Count("partitions_ended", (why,))
         yield Note("warning", f"partition {why}", {"partition": tenure.partition, "epoch": tenure.epoch})
 
