@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
 
 from ocpp_contract.errors import ContractError
 from ocpp_contract.ids import Incarnation
@@ -60,7 +60,8 @@ class Partitions:
                 return AbsentPartition()
 
     async def renew(self, request: Renew) -> Renewed:
-        """One pipeline per server: all of it leaves in one turn of the loop."""
+        """One pipeline per server: all of it leaves in one turn of the loop. A shard of a cluster that does not answer
+        leaves its own partitions unknown, not those of the others."""
         pod = self._keys.pod(request.incarnation.pod)
         record = PodRecord(
             request.incarnation,
@@ -69,11 +70,13 @@ class Partitions:
             request.connections,
             request.draining,
         )
-        time_us, states = await asyncio.gather(
+        time_us, renewed = await asyncio.gather(
             self._announce(pod, record),
-            asyncio.gather(*(self._renew(request.incarnation, held) for held in request.held)),
+            asyncio.gather(*(self._renew_or_unknown(request.incarnation, held) for held in request.held)),
         )
-        return Renewed(time_us, tuple(states))
+        if time_us is None:
+            time_us = await self._time_from(request.held, renewed)
+        return Renewed(time_us, tuple(renewed))
 
     async def restore(self, request: Restore) -> RenewState:
         run_id = await self._run_of(self._keys.partition(request.partition))
@@ -95,14 +98,27 @@ class Partitions:
         first_seen_us, time_us = await self._shards.run(calls.mark_run(self._keys, request.run_id))
         return RunMarked(first_seen_us, time_us)
 
-    async def _announce(self, key: str, record: PodRecord) -> int:
-        shard = await self._shards.shard_of(key)
-        answer: list[Any] = await shard.request(("SET", key, record.to_json(), "PX", self._lease_ms), ("TIME",))
-        match answer:
-            case [b"OK", [seconds, microseconds]]:
-                return int(seconds) * 1_000_000 + int(microseconds)
-            case _:
-                raise StoreUnknown(f"SET {key}: {answer[0]!r}")
+    async def _announce(self, key: str, record: PodRecord) -> int | None:
+        """Write the pod record; the time of its server, None when that does not answer."""
+        try:
+            shard = await self._shards.shard_of(key)
+            written, time = await shard.request(("SET", key, record.to_json(), "PX", self._lease_ms), ("TIME",))
+        except StoreUnknown:
+            return None
+        return _time_us(time) if written == b"OK" else None
+
+    async def _time_from(self, held: Sequence[HeldPartition], renewed: Sequence[RenewedPartition]) -> int:
+        """The time of any server that answered."""
+        for (partition, _), reply in zip(held, renewed, strict=True):
+            if reply.state is not RenewState.UNKNOWN:
+                return _time_us(await self._shards.command(self._keys.partition(partition), "TIME"))
+        raise StoreUnknown("no server answered the renewal")
+
+    async def _renew_or_unknown(self, incarnation: Incarnation, held: HeldPartition) -> RenewedPartition:
+        try:
+            return await self._renew(incarnation, held)
+        except StoreUnknown:
+            return RenewedPartition(RenewState.UNKNOWN, 0)
 
     async def _renew(self, incarnation: Incarnation, held: HeldPartition) -> RenewedPartition:
         run_id = await self._run_of(self._keys.partition(held.partition))
@@ -113,6 +129,10 @@ class Partitions:
 
     async def _run_of(self, key: str) -> str:
         return (await (await self._shards.shard_of(key)).link()).run_id
+
+
+def _time_us(reply: list[bytes]) -> int:
+    return int(reply[0]) * 1_000_000 + int(reply[1])
 
 
 def _partition_record(stored: bytes) -> PartitionRecord:

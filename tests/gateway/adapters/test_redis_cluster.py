@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 
+import pytest
 from redis.crc import key_slot
 
 from ocpp_contract.ids import ChargePointId, CommandId, Partition
@@ -79,18 +79,24 @@ async def test_a_shard_that_is_away_leaves_only_its_own_requests_unknown(
         away = _owner(redis_cluster, key_slot(store.keys.partition(Partition(0)).encode()))
         redis_cluster.nodes[away].pause()
         try:
-            replies = await asyncio.gather(
-                *(store.execute(effects.Restore(each.partition, A, each.epoch)) for each in held),
-                return_exceptions=True,
-            )
-            unknown = {
-                each.partition for each, reply in zip(held, replies, strict=True) if reply is not RenewState.HELD
-            }
-            assert unknown == {
+            elsewhere = {
                 each.partition
                 for each in held
-                if _owner(redis_cluster, key_slot(store.keys.partition(each.partition).encode()), but=away) == away
+                if _owner(redis_cluster, key_slot(store.keys.partition(each.partition).encode()), but=away) != away
             }
+            assert 0 < len(elsewhere) < len(held)
+            renewed = await store.execute(effects.Renew(A, held, 1, 60, False))
+            states = {each.partition: reply.state for each, reply in zip(held, renewed.partitions, strict=True)}
+            assert states == {p: RenewState.HELD if p in elsewhere else RenewState.UNKNOWN for p in states}
+            assert renewed.time_us > held[0].epoch
+            for each in held:
+                restore = store.execute(effects.Restore(each.partition, A, each.epoch))
+                if each.partition in elsewhere:
+                    assert await restore is RenewState.HELD
+                    continue
+                with pytest.raises(effects.Unknown):
+                    await restore
+                break
             assert not store.available
         finally:
             redis_cluster.nodes[away].resume()
