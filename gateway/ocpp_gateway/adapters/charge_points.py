@@ -309,7 +309,7 @@ class ChargePointSocket(asyncio.Protocol):
                 return NEVER
         if self._state is State.CLOSING:
             return self._close_by
-        if self._paused & _BY_RATE and now >= self._rate_until - self._shared.burst_time:
+        if self._paused & _BY_RATE and now >= self._rate_until - self._shared.burst_time / 2:
             self._resume(_BY_RATE)
         if now >= self._next_ping:
             # Silence counts only while we listen: a station that we do not read cannot show that it lives.
@@ -323,7 +323,7 @@ class ChargePointSocket(asyncio.Protocol):
         return min(
             self._next_ping,
             self._stuck_since + options.write_timeout if self._stuck_since != NEVER else now + options.write_timeout,
-            self._rate_until - self._shared.burst_time if self._paused & _BY_RATE else NEVER,
+            self._rate_until - self._shared.burst_time / 2 if self._paused & _BY_RATE else NEVER,
         )
 
     # ------------------------------------------------------------------------------------------------------------ frames
@@ -383,7 +383,8 @@ class ChargePointSocket(asyncio.Protocol):
         if until - self.last_frame_at > shared.burst_time:
             shared.count("station_throttled", "")
             self._pause(_BY_RATE)
-            shared.wheel.at(self, until - shared.burst_time)
+            # Until half of the burst is back: resuming for one message at a time would slow it down far below its rate.
+            shared.wheel.at(self, until - shared.burst_time / 2)
         try:
             self._handler.on_text(text)
         except Exception:
@@ -488,5 +489,7 @@ class ChargePointSocket(asyncio.Protocol):
 
     def _consume_waiting(self) -> None:
         if self._buffer is not None and not self._paused and self._state is not State.CLOSED:
+            # What waited counts as arriving now, for the rate as for the silence.
+            self.last_frame_at = self._shared.clock()
             buffer, self._buffer = self._buffer, None
             self._consume(buffer)

@@ -119,7 +119,9 @@ class Opening(asyncio.Protocol):
         self._respond(response)
 
     def surplus(self) -> bytes:
-        """What came behind the request."""
+        """What came behind the request; reading goes on if there was so much of it that it had to stop."""
+        if len(self._surplus) > MAX_SURPLUS:
+            self.transport.resume_reading()
         return bytes(self._surplus)
 
     async def farewell(self) -> None:

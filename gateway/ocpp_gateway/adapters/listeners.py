@@ -257,6 +257,12 @@ class Listeners:
         except (ssl.SSLError, ConnectionError) as error:
             self._shared.count("handshake_failed", "tls" if port.options.tls else "gone")
             log.info("connection failed before the request", extra={"peer": address, "reason": str(error)})
+        except Exception:
+            self._shared.count("handshake_failed", "error")
+            log.exception("admission failed", extra={"peer": address})
+            if opening is not None and not opening.lost.is_set():
+                opening.refuse(500, "internal error")
+                await opening.farewell()
         finally:
             if opening is None:
                 accepted.close()
@@ -266,8 +272,9 @@ class Listeners:
     async def _connect(self, port: _Port, accepted: socket.socket) -> Opening:
         loop = asyncio.get_running_loop()
         tls = port.options.tls
-        _, opening = await loop.connect_accepted_socket(
-            lambda: Opening(self._extensions),
+        opening = Opening(self._extensions)
+        await loop.connect_accepted_socket(
+            lambda: opening,
             accepted,
             ssl=tls.context if tls else None,
             ssl_handshake_timeout=self._options.timeout if tls else None,
