@@ -74,7 +74,7 @@ format: setup  ## ruff format and fix
 
 docs: setup  ## renew the generated pages (settings, JSON Schemas)
 	$(BIN)/python -c 'import pathlib, ocpp_gateway.settings as s; pathlib.Path("docs/settings.md").write_text(s.reference())'
-	$(BIN)/python -m ocpp_contract.json_schemas docs/contract
+	$(BIN)/python -m tests.contract.publish
 
 testbed: setup  ## fetch the real components that the tests use (Kafka, Redis, npm stations), once
 	$(BIN)/python -m tests.testbed install

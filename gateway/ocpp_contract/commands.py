@@ -117,8 +117,8 @@ def decode_command(raw: bytes) -> Command:
 
 
 def _command(fields: dict[str, Any]) -> Command:
-    command_id = check_command_id(fields.get("id"))
-    charge_point_id = check_charge_point_id(fields.get("chargePointId"))
+    command_id = check_command_id(decoding.text(fields, "id"))
+    charge_point_id = check_charge_point_id(decoding.text(fields, "chargePointId"))
     type_name = decoding.text(fields, "type")
     expires_at = fields.get("expiresAt")
     return Command(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import ValidationError
 
 from ocpp_contract.errors import ContractError
+
+_SUBJECT = re.compile(r"^(Input|String|List|Dictionary|Value) should ")
 
 
 def first_error(error: ValidationError) -> ContractError:
@@ -16,6 +20,4 @@ def first_error(error: ValidationError) -> ContractError:
     if detail["type"] == "missing":
         return ContractError(path, "is missing")
     reason = detail["msg"].removeprefix("Value error, ")
-    if reason.startswith("Input should be "):
-        reason = "must be " + reason.removeprefix("Input should be ")
-    return ContractError(path, reason)
+    return ContractError(path, _SUBJECT.sub("must ", reason).removesuffix(" after validation, not 0"))
