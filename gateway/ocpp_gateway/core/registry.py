@@ -6,10 +6,10 @@ what becomes of stations nobody registered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+
+from ocpp_contract.registry import StationRecord
 
 
 class UnknownStations(StrEnum):
@@ -17,26 +17,11 @@ class UnknownStations(StrEnum):
     ACCEPT = "Accept"
 
 
-class Record(Protocol):
-    """What is read of `ocpp_contract.registry.StationRecord`; a field that is None leaves the choice to the pod."""
-
-    @property
-    def allowed_versions(self) -> tuple[str, ...] | None: ...
-    @property
-    def security_profile(self) -> int | None: ...
-    @property
-    def blocked(self) -> bool: ...
-    @property
-    def validation(self) -> str | None: ...
-    @property
-    def tags(self) -> Mapping[str, str]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class StationEntry:
     """Both records of one station as the projection holds them; both None: nobody registered it."""
 
-    record: Record | None
+    record: StationRecord | None
     credential_hashes: tuple[str, ...] = ()
 
 
@@ -62,7 +47,7 @@ class StationPolicy:
     validation: str
 
 
-def policy_of(record: Record | None, rules: RegistryRules) -> StationPolicy | None:
+def policy_of(record: StationRecord | None, rules: RegistryRules) -> StationPolicy | None:
     """The policy of a station, or None: unknown, and unknown stations are rejected."""
     if record is None:
         if rules.unknown is UnknownStations.REJECT:

@@ -215,7 +215,8 @@ async def test_a_peer_that_never_reads_over_tls_is_cut(certificates: Certificate
         await peer.open()
         peer.writer.transport.pause_reading()
         session = await port.session()
-        while session.socket.send_text("x" * 10_000):  # first the kernel takes some, then the buffers fill
+        # First the kernel takes some, then the buffers fill.
+        while session.socket.send_text("x" * 10_000):  # noqa: ASYNC110 - nothing tells that it is cut but the answer
             await asyncio.sleep(0.01)
         assert await asyncio.wait_for(session.closed, 5) == (1006, "write-timeout")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocpp_contract.credentials import hash_key
+from ocpp_contract.registry import StationRecord
 from ocpp_gateway.core.admission import (
     AdmissionRules,
     Admitted,
@@ -40,16 +40,7 @@ PLAIN = ListenerFacts("plain", False, frozenset({0, 1}))
 TLS = ListenerFacts("tls", True, frozenset({2}))
 
 
-@dataclass(frozen=True)
-class Record:
-    allowed_versions: tuple[str, ...] | None = None
-    security_profile: int | None = None
-    blocked: bool = False
-    validation: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-REGISTERED = StationEntry(Record())
+REGISTERED = StationEntry(StationRecord())
 
 
 def basic(user: str = "CP1", key: bytes = KEY) -> str:
@@ -122,7 +113,7 @@ def refusal(outcome: Outcome) -> tuple[int, str]:
 
 
 def test_a_good_handshake_is_admitted_with_what_the_session_needs() -> None:
-    world = World(StationEntry(Record(validation="Strict")))
+    world = World(StationEntry(StationRecord(validation="Strict")))
     outcome = world.run(handshake())
     assert isinstance(outcome, Admitted)
     assert (outcome.charge_point_id, outcome.subprotocol, outcome.epoch) == ("CP1", "ocpp1.6", 77)
@@ -134,7 +125,7 @@ def test_a_good_handshake_is_admitted_with_what_the_session_needs() -> None:
 # Each line breaks one thing more than the line below it; the first broken thing in the order decides.
 def test_the_first_broken_rule_in_the_order_decides() -> None:
     everything_wrong = handshake(target="/ocpp/%zz", subprotocols=("soap",), listener=TLS)
-    blocked = StationEntry(Record(blocked=True), HASHES)
+    blocked = StationEntry(StationRecord(blocked=True), HASHES)
     flapping = Logins(per_minute=1, burst=1)
     flapping.attempt("CP1", "192.0.2.7", 999.0)
     busy = AcceptPacer(1, 1)
@@ -153,9 +144,14 @@ def test_the_first_broken_rule_in_the_order_decides() -> None:
         (world(entry=None), replace(everything_wrong, target="/CP1"), (404, "unknown-station"), True),
         (world(), replace(everything_wrong, target="/CP1"), (400, "subprotocol"), True),
         (world(), replace(good, authorization=None), (403, "blocked"), True),
-        (world(entry=StationEntry(Record(), HASHES)), replace(good, authorization=None), (401, "no-credentials"), True),
-        (world(entry=StationEntry(Record(), HASHES)), good, (503, "flapping"), True),
-        (world(entry=StationEntry(Record(), HASHES), logins=Logins(600)), good, (503, "store"), True),
+        (
+            world(entry=StationEntry(StationRecord(), HASHES)),
+            replace(good, authorization=None),
+            (401, "no-credentials"),
+            True,
+        ),
+        (world(entry=StationEntry(StationRecord(), HASHES)), good, (503, "flapping"), True),
+        (world(entry=StationEntry(StationRecord(), HASHES), logins=Logins(600)), good, (503, "store"), True),
     ]
     for place, request, expected, looked_up in ladder:
         assert refusal(place.run(request)) == expected
@@ -262,7 +258,7 @@ def test_no_common_version_may_be_completed_and_closed() -> None:
 
 
 def test_a_record_narrows_the_versions_and_never_widens_them() -> None:
-    only_16 = World(StationEntry(Record(allowed_versions=("ocpp1.6", "ocpp9"))))
+    only_16 = World(StationEntry(StationRecord(allowed_versions=("ocpp1.6", "ocpp9"))))
     assert refusal(only_16.run(handshake(subprotocols=("ocpp2.1",)))) == (400, "subprotocol")
     assert refusal(only_16.run(handshake(subprotocols=("ocpp9",)))) == (400, "subprotocol")
     assert isinstance(only_16.run(handshake(subprotocols=("ocpp2.1", "ocpp1.6"))), Admitted)
@@ -281,7 +277,7 @@ def test_unknown_stations(profile: int | None) -> None:
     outcome = World(None).run(handshake(), accepting)
     assert isinstance(outcome, Admitted)
     assert not outcome.policy.registered
-    known = World(StationEntry(Record(security_profile=profile)))
+    known = World(StationEntry(StationRecord(security_profile=profile)))
     assert isinstance(known.run(handshake()), Admitted)
 
 
@@ -309,7 +305,7 @@ PROFILES = {
 def test_security_profiles(
     profile: int, listener: ListenerFacts, authorization: str | None, expected: int | tuple[int, str]
 ) -> None:
-    world = World(StationEntry(Record(security_profile=profile), HASHES))
+    world = World(StationEntry(StationRecord(security_profile=profile), HASHES))
     outcome = world.run(handshake(listener=listener, authorization=authorization))
     if isinstance(expected, int):
         assert isinstance(outcome, Admitted)
@@ -324,12 +320,12 @@ def test_security_profiles(
 
 def test_the_pods_minimum_profile_raises_the_stations() -> None:
     strict = rules(registry=RegistryRules(ALL, minimum_security_profile=1))
-    world = World(StationEntry(Record(security_profile=0), HASHES))
+    world = World(StationEntry(StationRecord(security_profile=0), HASHES))
     assert refusal(world.run(handshake(), strict)) == (401, "no-credentials")
 
 
 def test_an_impostor_cannot_lock_the_station_out() -> None:
-    world = World(StationEntry(Record(security_profile=1), HASHES), logins=Logins(per_minute=1, burst=1))
+    world = World(StationEntry(StationRecord(security_profile=1), HASHES), logins=Logins(per_minute=1, burst=1))
     for _ in range(50):
         assert refusal(world.run(handshake(authorization=basic(key=b"guess" * 4)))) == (401, "wrong-password")
     assert isinstance(world.run(handshake(authorization=basic())), Admitted)
