@@ -123,10 +123,11 @@ class Store:
         key = ("partition", r.partition)
         row: PartitionRow | None = self.keys.get(key)
         mine = PartitionRow(r.incarnation, r.epoch, self.time_us + int(self.lease * US), self.run)
-        if row is None or (row.run != self.run and row.epoch < r.epoch):
-            self._put(key, mine)
+        own = row is not None and (row.incarnation, row.epoch) == (r.incarnation, r.epoch)
+        if row is None or own or (row.run != self.run and row.epoch < r.epoch):
+            self._put(key, mine)  # also over an own record: the caller counts a new right from this request
             return e.RenewState.HELD
-        return e.RenewState.HELD if (row.incarnation, row.epoch) == (r.incarnation, r.epoch) else e.RenewState.LOST
+        return e.RenewState.LOST
 
     def _Release(self, r: e.Release) -> Any:
         return self._release(r.partition, r.incarnation, r.epoch)

@@ -82,6 +82,12 @@ class CommandRecords:
         call = calls.timed_out(self._keys, request.charge_point_id, request.command_id, _claimed(request.claim))
         return bool(await self._shards.run(call))
 
+    async def get(self, station: ChargePointId, command: CommandId) -> CommandRecord | None:
+        """The record as it stands. Raises StoreUnknown."""
+        key = self._keys.cmd(station, command)
+        stored = await self._shards.command(key, "GET", key)
+        return None if stored is None else _parse(stored)
+
     async def state(self, station: ChargePointId, command: CommandId) -> CommandState:
         """What `status` tells. Raises StoreUnknown."""
         key = self._keys.cmd(station, command)
