@@ -111,6 +111,8 @@ def send_local_list(payload: JsonObject, context: DownlinkContext) -> Call:
 def _local_list_entry(entry: JsonObject, field: str) -> JsonObject:
     found: JsonObject = {"idTag": id_tag(entry["idToken"], f"{field}.idToken")}
     if "idTokenInfo" in entry:
+        if "groupIdToken" in entry["idTokenInfo"]:
+            id_tag(entry["idTokenInfo"]["groupIdToken"], f"{field}.idTokenInfo.groupIdToken")
         found["idTagInfo"] = id_tag_info(entry["idTokenInfo"])
     return found
 

@@ -129,6 +129,14 @@ def _meter_values(payload: JsonObject, context: UplinkContext) -> JsonObject:
     return data
 
 
+def _data_transfer_answer(payload: JsonObject, context: UplinkContext) -> JsonObject:
+    # 1.6 carries text; other JSON in the decision has no place in the answer and must not cost its status.
+    answer = answers.data_transfer(payload, context)
+    if not isinstance(answer.get("data", ""), str):
+        del answer["data"]
+    return answer
+
+
 def _diagnostics(payload: JsonObject, context: UplinkContext) -> JsonObject:
     # 7.24 DiagnosticsStatus is UploadLogStatusEnumType of 2.x with one word changed.
     status = payload["status"]
@@ -206,7 +214,7 @@ UPLINK: dict[str, Uplink] = {
             "DataTransfer",
             "DataTransferReceived",
             copied("vendorId", "messageId", "data"),
-            answer=answers.data_transfer,
+            answer=_data_transfer_answer,
             constant_answer=False,
             decision="dataTransfer",
         ),

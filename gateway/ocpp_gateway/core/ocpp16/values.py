@@ -91,7 +91,8 @@ def id_tag_info(info: JsonObject) -> JsonObject:
     found: JsonObject = {"status": _ID_TAG_STATUS.get(info["status"], "Invalid")}
     if (expiry := info.get("cacheExpiryDateTime")) is not None:
         found["expiryDate"] = expiry
-    if (group := info.get("groupIdToken")) is not None:
+    # A longer one would make the whole answer invalid, and a refusal must not be lost over its group.
+    if (group := info.get("groupIdToken")) is not None and len(group["idToken"]) <= ID_TAG_LENGTH:
         found["parentIdTag"] = group["idToken"]
     return found
 

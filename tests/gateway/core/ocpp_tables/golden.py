@@ -22,9 +22,11 @@ from ocpp_contract.ids import CommandId
 from ocpp_gateway.core.frames import encode_default, parse_exact
 from ocpp_gateway.core.handlers import DownlinkContext, UplinkContext, Version
 from ocpp_gateway.core.ocpp16 import OCPP16
+from ocpp_gateway.core.ocpp21 import OCPP21
+from ocpp_gateway.core.ocpp201 import OCPP201
 from ocpp_gateway.core.schemas import examine, request_schema, response_schema
 
-VERSIONS: dict[str, Version] = {"ocpp16": OCPP16}
+VERSIONS: dict[str, Version] = {"ocpp16": OCPP16, "ocpp201": OCPP201, "ocpp21": OCPP21}
 FOLDER = Path(__file__).parent.parent
 DOWNLINK_CONTEXT = DownlinkContext("CP-1", "5e0f6b0e-7f2c-4a53-9d0a-0c1f4d3f5b11")
 
