@@ -19,7 +19,7 @@ from ocpp_gateway.adapters.store import Store, StoreSettings
 from ocpp_gateway.core.effects import Unknown
 from ocpp_gateway.core.registry import StationEntry
 from tests.conftest import MakeTopics
-from tests.testbed.kafka import KafkaServer
+from tests.testbed.kafka import EmbeddedBroker, KafkaServer, create_topics
 from tests.testbed.redis import RedisServer
 
 ONE, TWO = ChargePointId("CP-1"), ChargePointId("CP-2")
@@ -41,7 +41,7 @@ async def opened(redis: RedisServer, prefix: str) -> AsyncIterator[StationProjec
 
 @asynccontextmanager
 async def reading(
-    kafka: KafkaServer, topic: str, projection: StationProjection, *partitions: int
+    kafka: KafkaServer | EmbeddedBroker, topic: str, projection: StationProjection, *partitions: int
 ) -> AsyncIterator[tuple[Stations, list[str]]]:
     troubles: list[str] = []
     stations = Stations(KafkaConnection((kafka.bootstrap,)), topic, projection, troubles.append)
@@ -54,7 +54,9 @@ async def reading(
         await asyncio.wait((task,))
 
 
-async def produce(kafka: KafkaServer, topic: str, partition: int, *records: tuple[bytes, bytes | None]) -> None:
+async def produce(
+    kafka: KafkaServer | EmbeddedBroker, topic: str, partition: int, *records: tuple[bytes, bytes | None]
+) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
     await producer.start()
     try:
@@ -130,3 +132,14 @@ async def test_an_emptied_redis_gets_all_stations_again(
         await private_redis.restart_empty_async()
         await becomes(StationEntry(RECORD), lambda: projection.look_up(ONE))
         await becomes({0: 1}, projection.positions)
+
+
+async def test_the_embedded_broker_of_demo_and_up_serves_as_well(
+    embedded_broker: EmbeddedBroker, fresh_name: Callable[[str], str], redis_server: RedisServer, redis_prefix: str
+) -> None:
+    topic = fresh_name("stations")
+    await create_topics(embedded_broker.bootstrap, {topic: 2})
+    async with opened(redis_server, redis_prefix) as projection, reading(embedded_broker, topic, projection, 0, 1):
+        await becomes(None, lambda: projection.look_up(ONE))
+        await produce(embedded_broker, topic, 0, (b"CP-1", RECORD.to_json()))
+        await becomes(StationEntry(RECORD), lambda: projection.look_up(ONE))
