@@ -137,7 +137,6 @@ class Redis(_Group):
     tls: bool = Field(False, description="Talk TLS.")
     ca_file: Path | None = Field(None, description="CA certificates of the store (PEM); the system's when absent.")
     socket_timeout: Duration = Field(0.8, description="Longest wait for one reply.", gt=0)
-    pool: int = Field(8, ge=1, le=100, description="Connections per node.")
     wait_replicas: int = Field(
         0,
         ge=0,

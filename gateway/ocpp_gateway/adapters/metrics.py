@@ -1,7 +1,6 @@
 """What the pod counts, for Prometheus. No station id is ever a label; children are looked up once and kept.
 
-Core reports `Count(name, labels)`; the names there are the names here. An unknown name is a mistake in the program and fails
-loudly in the tests that run the composition.
+Core's `Count(name, labels)` becomes `chargegateway_downlink_total{what,which}` or `..._session_total{what,which}`.
 """
 
 from __future__ import annotations
@@ -12,24 +11,21 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
 _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "handshakes": ("Handshakes by result (admitted, or why not)", ("listener", "result")),
-    "handshake_quirks": ("Handshakes accepted in spite of a fault of the station", ("quirk",)),
-    "sockets_closed": ("Sockets closed, by who and why", ("reason",)),
-    "messages_received": ("Messages of stations", ("version", "action")),
-    "messages_sent": ("Our CALLs to stations", ("version", "action")),
-    "message_errors": ("Bad messages of stations, by error", ("version", "error")),
-    "schema_errors": ("Messages that break their schema, by what became of them", ("version", "action", "treatment")),
-    "protocol_events": ("Oddities of the conversation (duplicate, late answer, unasked answer, ...)", ("what",)),
+    "admission": ("Handshakes: admitted by version, refused by reason, quirks by kind", ("what", "which")),
+    "transport": ("Sockets: aborts, refused frames, throttled stations, failed handshakes", ("what", "which")),
+    "session": (
+        "Conversations: bad messages, schema violations, duplicates, late and unasked answers",
+        ("what", "which"),
+    ),
+    "downlink": ("Commands, partitions and entries, as core counts them", ("what", "which")),
     "events_published": ("Events acknowledged by Kafka", ("type",)),
+    "events_refused": ("Events that Kafka refused for good", ("type",)),
     "commands_received": ("Command records read", ("lane",)),
-    "command_outcomes": ("Reports on command-results", ("outcome",)),
-    "command_steps": ("What became of command records on the way (delivered, parked, forwarded, again)", ("step",)),
-    "dead_letters": ("Records on commands-dlq", ("reason",)),
-    "partitions_changed": ("Partitions taken and lost", ("change",)),
     "store_trouble": ("Redis requests with unknown outcome, and data losses seen", ("kind",)),
-    "procedure_failures": ("Procedures of the downlink that ended by a mistake of ours", ("procedure",)),
+    "registry": ("Station registry: records projected, unusable ones", ("what",)),
     "assignment_broken": ("Assignment files that could not be used", ()),
-    "decisions": ("Decisions by kind and source (webhook, accept, failure)", ("kind", "source")),
+    "decisions": ("Decisions by kind and source (webhook, failure)", ("kind", "source")),
+    "procedure_failures": ("Procedures of the downlink that ended by a mistake of ours", ("procedure",)),
 }
 
 _GAUGES: dict[str, str] = {

@@ -48,7 +48,7 @@ class Sockets(Protocol):
     def write_call(self, connection: str, command_id: CommandId, action: str, payload: Mapping[str, Any]) -> bool: ...
     def call_timed_out(self, connection: str, command_id: CommandId) -> None: ...
     def close_socket(self, connection: str, code: int, reason: str) -> None: ...
-    async def ping(self, connection: str, until: float) -> bool: ...
+    def ping(self, connection: str, until: float) -> Awaitable[bool]: ...
 
 
 class Driver:
@@ -73,7 +73,7 @@ class Driver:
             effects.CallTimedOut: lambda e: sockets.call_timed_out(e.connection, e.command_id),
             effects.CloseSocket: lambda e: sockets.close_socket(e.connection, e.code, e.reason),
             effects.Spawn: lambda e: self.spawn(e.name, e.procedure),
-            effects.Count: lambda e: count(e.name, *e.labels, by=e.amount),
+            effects.Count: lambda e: count("downlink", e.name, "/".join(e.labels), by=e.amount),
             effects.Note: _note,
         }
         self._awaited: dict[type, Callable[[Any], Awaitable[object]]] = {

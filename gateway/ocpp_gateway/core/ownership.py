@@ -56,7 +56,7 @@ class Ownership:
         self.settings = settings
         self.incarnation = incarnation
         self.wish: frozenset[Partition] = frozenset()
-        self.generation = -1
+        self.generation = 0
         self.owned: dict[Partition, Tenure] = {}
         self.wish_changed = Signal()
         self.alone_since: float | None = None
