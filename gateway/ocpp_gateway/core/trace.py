@@ -30,7 +30,8 @@ _SECRET_TEXT = re.compile(
     r"passw(or)?d|passphrase|secret|author[iz]+ation[ _-]*key|private[ _-]*key|sim[ _-]*pin|api[ _-]*key", re.IGNORECASE
 )
 # RFC 3986 userinfo, up to the last @ before the path: passwords hold @ in the field, encoded or not.
-_USERINFO = re.compile(r"(\w[\w+.-]*://)[^/?#\s\"]*@")
+# The scheme is bounded: an open-ended one takes quadratic time on a megabyte of letters.
+_USERINFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]{0,15}://)[^/?#\s\"]*@")
 _NOT_WORD = re.compile(r"[^a-z]")
 # Where a 2.x variable's value stands, beside its `variable` or below it.
 _VARIABLE_VALUES: Final = frozenset({"attributeValue", "actualValue", "value", "transition", "valuesList"})
