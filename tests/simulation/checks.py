@@ -66,9 +66,8 @@ class Checks:
         elif isinstance(op.reply, e.Renewed):
             for (partition, epoch), state in zip(op.effect.held, op.reply.partitions, strict=True):
                 self._renewed(me, partition, epoch, state.state is e.RenewState.HELD, until)
-        elif isinstance(op.effect, e.Restore):
-            if op.reply is e.RenewState.HELD:
-                self._renewed(me, op.effect.partition, op.effect.epoch, True, until)
+        elif isinstance(op.effect, e.Restore) and op.reply is e.RenewState.HELD:
+            self._renewed(me, op.effect.partition, op.effect.epoch, True, until)
 
     def _renewed(self, me: Any, partition: Partition, epoch: int, held: bool, until: float) -> None:
         known = self.right_until.get((me, partition))

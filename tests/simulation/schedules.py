@@ -16,14 +16,15 @@ from ocpp_gateway.core import effects as e
 from tests.simulation.checks import Violation
 from tests.simulation.world import SETTINGS, Op, Order, Task, World
 
-NOTHING = dict(timeout=0, move=0, mute=0, dup=0, plan=0, crash=0, freeze=0, empty=0, failover=0)
+NOTHING = {"timeout": 0, "move": 0, "mute": 0, "dup": 0, "plan": 0, "crash": 0, "freeze": 0, "empty": 0, "failover": 0}
+SOME = {"timeout": 2, "move": 4, "mute": 1, "dup": 1, "plan": 1}
+PROCESS = {"crash": 1, "freeze": 1}
+STORE = {"empty": 1, "failover": 1}
 MODES: dict[str, dict[str, Any]] = {
-    "P": dict(timeout=3, move=4, mute=1, dup=1, plan=2, crash=2, freeze=2),
-    "S": dict(timeout=2, move=4, mute=1, dup=1, plan=1, empty=1, failover=1, prompt=True),
-    "PS": dict(timeout=2, move=4, mute=1, dup=1, plan=1, crash=1, freeze=1, empty=1, failover=1, prompt=True),
-    "MIX": dict(
-        timeout=2, move=4, mute=1, dup=1, plan=1, crash=1, freeze=1, empty=1, failover=1, prompt=True, mixed=True
-    ),
+    "P": {**SOME, "timeout": 3, "plan": 2, "crash": 2, "freeze": 2},
+    "S": {**SOME, **STORE, "prompt": True},
+    "PS": {**SOME, **STORE, **PROCESS, "prompt": True},
+    "MIX": {**SOME, **STORE, **PROCESS, "prompt": True, "mixed": True},
 }
 TRIGGERS = (
     e.ClaimCommand, e.RecordDone, e.PublishResult, e.Append, e.Commit, e.Take, e.Renew, e.Restore, e.Release,

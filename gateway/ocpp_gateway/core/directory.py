@@ -123,7 +123,6 @@ class Directory:
         ownership: Ownership,
         clock: StoreClock,
         runs: Runs,
-        floor_us: Callable[[float], int],
         jitter: Callable[[], float],
         watcher: Watcher,
     ) -> None:
@@ -132,7 +131,6 @@ class Directory:
         self._ownership = ownership
         self._clock = clock
         self._runs = runs
-        self._floor_us = floor_us
         self._jitter = jitter
         self._watcher = watcher
         self._due_now = Signal()
@@ -156,6 +154,8 @@ class Directory:
         partitions = self._ownership.serving(now)
         if not partitions or not self._clock.known:
             return Refusal("no partition held")
+        if self._runs.settling(now):
+            return Refusal("directory lost data a moment ago")
         partition = choose_partition(charge_point_id, partitions)
         not_after = self._clock.time_us(now) + int(self._settings.register_window * US)
         try:
@@ -166,7 +166,7 @@ class Directory:
                 connection,
                 version,
                 since,
-                self._floor_us(now),
+                self._clock.floor_us(now),
                 not_after,
             )
         except Unknown as unknown:

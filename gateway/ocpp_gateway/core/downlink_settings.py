@@ -35,7 +35,8 @@ class DownlinkSettings:
     entry_batch: int = 500
     ping_timeout: float = 10.0
     register_window: float = 1.0
-    """How long after its sending a registration may still take effect."""
+    """How long after its sending a registration may still take effect; also, how long none is made after a data loss. Not
+    below the store's time-out."""
 
     # commands
     call_timeout: float = 30.0

@@ -98,13 +98,11 @@ class Pod:
         self.incarnation = incarnation
         self._stations = stations
         self.clock = StoreClock()
-        self.runs = Runs(settings.lease)
+        self.runs = Runs(settings.lease, settings.register_window)
         self.memory = CommandMemory(settings.max_remembered)
         self.ownership = Ownership(settings, incarnation)
         self.tenures = Tenures(settings, resource_uid, self.ownership, self.clock, self.runs, self)
-        self.directory = Directory(
-            settings, incarnation, self.ownership, self.clock, self.runs, self.tenures.floor_us, jitter, self
-        )
+        self.directory = Directory(settings, incarnation, self.ownership, self.clock, self.runs, jitter, self)
         self.endings = Endings(
             settings, incarnation.pod, self.ownership, self.tenures, self.directory, self.clock, self.runs, self.memory
         )

@@ -19,12 +19,14 @@ _FOREVER = float("inf")
 class Runs:
     """The runs this pod knows and the quiet they impose."""
 
-    def __init__(self, lease: float) -> None:
+    def __init__(self, lease: float, settle: float) -> None:
+        """`settle`: longest time by which a pod's idea of Redis time lags behind, one request's time-out."""
         self._lease = lease
+        self._settle = settle
         self._current: dict[str, str] = {}
         self._unmarked: set[str] = set()
         self._quiet_until = 0.0
-        self._floor_until = 0.0
+        self._settled_at = 0.0
         self.losses = 0
         """Grows with every data loss noticed: a claim sent under another count must be asserted again."""
 
@@ -52,7 +54,7 @@ class Runs:
         """Data loss noticed: by another run of a shard that we knew, or by an own record older than last written."""
         self.losses += 1
         self._quiet_until = max(self._quiet_until, now + self._lease)
-        self._floor_until = max(self._floor_until, now + self._lease)
+        self._settled_at = max(self._settled_at, now + self._settle)
 
     def marked(self, run_id: str, mark: RunMarked, now: float) -> None:
         """The marker says when the run was first seen by anybody: quiet lasts one lease from then."""
@@ -72,9 +74,10 @@ class Runs:
         """Endless as long as a run is not marked: only the marker says since when it runs."""
         return _FOREVER if self._unmarked else self._quiet_until
 
-    def after_loss(self, now: float) -> bool:
-        """Shortly after a loss the floor of new epochs needs the latency added that the clock's estimate lacks."""
-        return now < self._floor_until
+    def settling(self, now: float) -> bool:
+        """So soon after a loss no station is registered. The floor of new epochs lags by up to one latency behind the
+        server that is gone; once that has passed here, it stands above every epoch that the server gave."""
+        return now < self._settled_at
 
 
 class Absences:

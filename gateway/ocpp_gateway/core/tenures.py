@@ -39,7 +39,7 @@ from ocpp_gateway.core.effects import (
 )
 from ocpp_gateway.core.ownership import Ownership, Progress, Tenure
 from ocpp_gateway.core.runs import Absences, Runs
-from ocpp_gateway.core.store_clock import US, StoreClock
+from ocpp_gateway.core.store_clock import StoreClock
 from ocpp_gateway.core.watermark import Watermark, decode_metadata
 
 
@@ -214,7 +214,7 @@ class Tenures:
         if runs.quiet(now):
             return
         sent = now
-        now, reply = yield Take(partition, self._ownership.incarnation, self.floor_us(now), absent_ok=False)
+        now, reply = yield Take(partition, self._ownership.incarnation, self._clock.floor_us(now), absent_ok=False)
         if isinstance(reply, AbsentPartition):
             if losses != runs.losses:
                 return
@@ -224,7 +224,7 @@ class Tenures:
             if losses != runs.losses or runs.quiet(now):
                 return  # seen absent by the run that is gone: that proves nothing about this one
             sent = now
-            now, reply = yield Take(partition, self._ownership.incarnation, self.floor_us(now), absent_ok=True)
+            now, reply = yield Take(partition, self._ownership.incarnation, self._clock.floor_us(now), absent_ok=True)
         else:
             self._absences.present(partition)
         if not isinstance(reply, Taken):
@@ -239,11 +239,6 @@ class Tenures:
         """Every owner commits its position before it delivers anything: no committed offset, no owner ever."""
         _, positions = yield FetchCommitted(partition)
         return all(position.committed is None for position in positions.values())
-
-    def floor_us(self, now: float) -> int:
-        """Lowest epoch this pod may give. Shortly after a data loss plus the latency by which the clock is behind."""
-        extra = int(self._settings.register_window * US) if self._runs.after_loss(now) else 0
-        return self._clock.floor_us(now) + extra
 
     def _begin(self, tenure: Tenure, now: float) -> Procedure[None]:
         positions: dict[Lane, LanePosition] = {}
