@@ -50,8 +50,15 @@ class Boot:
         self._triggered = frozenset()
 
     def trigger_accepted(self, version: Version, action: str, payload: Mapping[str, Any], status: object) -> None:
-        """Our TriggerMessage was accepted: what it asked for may now come, one message or several (one per connector)."""
-        if not self.blocks or action not in _TRIGGERS or status != ACCEPTED:
+        """Our TriggerMessage was accepted: what it asked for may now come, one message or several (one per connector).
+
+        So may the parts of a report that we asked for: a Pending station is there to be inspected (2.0.1 B02.FR.01).
+        """
+        if not self.blocks or status != ACCEPTED:
+            return
+        if (report := version.reports.get(action)) is not None:
+            self._triggered |= {report}
+        if action not in _TRIGGERS:
             return
         requested = payload.get("requestedMessage")
         if isinstance(requested, str):

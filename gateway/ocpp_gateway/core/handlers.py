@@ -161,6 +161,8 @@ class Version:
     """Actions of ours that the specification forbids while BootNotification was answered Pending."""
     trigger_actions: Mapping[str, str] = field(default_factory=dict)
     """TriggerMessage's requestedMessage -> action of the station, where they differ."""
+    reports: Mapping[str, str] = field(default_factory=dict)
+    """Our CALL -> the station's message that it asks for (GetBaseReport -> NotifyReport): may come while Pending as well."""
     exact_numbers: bool = False
     """Measured values are JSON numbers (2.x): frames with a sampledValue are parsed so that the text is kept.
     Rows then find `ocpp_gateway.core.frames.DecimalText` values (a float with `.text`) in such payloads."""

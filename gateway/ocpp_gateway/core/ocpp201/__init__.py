@@ -65,6 +65,8 @@ TRIGGER_ACTIONS = {
     "SignCombinedCertificate": "SignCertificate",
 }
 
+REPORTS = {"GetBaseReport": "NotifyReport", "GetReport": "NotifyReport"}
+
 _CERTIFICATE_SIGNED = Downlink(
     "CertificateSigned", downlink.certificate_signed_201, downlink.answered("CertificateSigned")
 )
@@ -77,5 +79,6 @@ OCPP201 = Version(
     calls=CALLS,
     not_while_pending=NOT_WHILE_PENDING,
     trigger_actions=TRIGGER_ACTIONS,
+    reports=REPORTS,
     exact_numbers=True,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ocpp_gateway.core.handlers import Version
 from ocpp_gateway.core.ocpp21.uplink import UPLINK
 from ocpp_gateway.core.ocpp201 import CALLS as CALLS_201
-from ocpp_gateway.core.ocpp201 import NOT_WHILE_PENDING, TRIGGER_ACTIONS, downlink
+from ocpp_gateway.core.ocpp201 import NOT_WHILE_PENDING, REPORTS, TRIGGER_ACTIONS, downlink
 
 _CALLS = CALLS_201 | {
     "AFRRSignal",
@@ -36,6 +36,7 @@ OCPP21 = Version(
     calls=_CALLS,
     not_while_pending=NOT_WHILE_PENDING,
     trigger_actions=TRIGGER_ACTIONS | {"SignV2G20Certificate": "SignCertificate"},
+    reports=REPORTS,
     exact_numbers=True,
     sends=True,
 )
