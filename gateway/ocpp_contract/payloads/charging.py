@@ -104,7 +104,7 @@ class ChargingSchedule(Part):
 
 
 class ChargingProfile(Part):
-    """1.6 takes the first schedule only, and calls ChargingStationMaxProfile ChargePointMaxProfile."""
+    """1.6 takes one schedule, and calls ChargingStationMaxProfile ChargePointMaxProfile."""
 
     id: int
     stackLevel: Count

@@ -95,6 +95,8 @@ class SetVariables(Payload):
 
 
 class GetBaseReport(Payload):
+    """1.6: GetConfiguration without keys; the answer itself holds ``reportData``, no ReportReceived follows."""
+
     reportBase: Literal["ConfigurationInventory", "FullInventory", "SummaryInventory"]
     requestId: int | None = None
 

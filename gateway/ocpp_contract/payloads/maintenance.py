@@ -60,7 +60,9 @@ class LogParameters(Part):
 
 
 class GetLog(Payload):
-    """1.6: GetLog of the security whitepaper; GetDiagnostics where the station does not know it."""
+    """1.6: GetDiagnostics for the diagnostics log, which has no requestId on the wire; GetLog of the security whitepaper for
+    the security log.
+    """
 
     logType: Literal["DiagnosticsLog", "SecurityLog", "DataCollectorLog"]
     log: LogParameters
