@@ -9,6 +9,8 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from websockets.utils import apply_mask
+
 TEXT, BINARY, CLOSE, PING, PONG, CONT = 0x1, 0x2, 0x8, 0x9, 0xA, 0x0
 
 
@@ -25,7 +27,7 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bool = T
     if not mask:
         return data + payload
     key = os.urandom(4)
-    return data + key + bytes(byte ^ key[index & 3] for index, byte in enumerate(payload))
+    return data + key + apply_mask(payload, key)
 
 
 def upgrade(target: str = "/ocpp/CP1", *more: str, without: Sequence[str] = (), line: str | None = None) -> bytes:
