@@ -8,7 +8,8 @@ from ocpp_contract.names import Keys
 from ocpp_contract.outcome import CommandState
 from ocpp_contract.scripts import calls
 from ocpp_contract.scripts.records import ClaimedRecord, DoneRecord, parse_command_record
-from ocpp_gateway.adapters.redis_shards import Shards, StoreUnknown
+from ocpp_gateway.adapters.redis_shard import StoreUnknown
+from ocpp_gateway.adapters.redis_shards import Shards
 from ocpp_gateway.core.effects import (
     AssertRecord,
     Claim,

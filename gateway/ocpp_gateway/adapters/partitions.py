@@ -10,7 +10,8 @@ from ocpp_contract.ids import Incarnation
 from ocpp_contract.names import Keys
 from ocpp_contract.scripts import calls
 from ocpp_contract.scripts.records import PartitionRecord, PodRecord
-from ocpp_gateway.adapters.redis_shards import Shards, StoreUnknown
+from ocpp_gateway.adapters.redis_shard import StoreUnknown
+from ocpp_gateway.adapters.redis_shards import Shards
 from ocpp_gateway.core.effects import (
     AbsentPartition,
     GetPods,

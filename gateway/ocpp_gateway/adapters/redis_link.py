@@ -148,8 +148,8 @@ class Link:
                 self._wake.clear()
                 batch, self._outgoing = self._outgoing, []
                 await self._connection.send_packed_command(self._connection.pack_commands(batch), check_health=False)
-        except (RedisError, OSError) as error:
-            self.end(str(error))
+        except Exception as error:  # whatever it is, nothing more can be sent
+            self.end(str(error) or repr(error))
 
     async def _read(self) -> None:
         try:
@@ -164,8 +164,8 @@ class Link:
                 future, _ = self._pending.popleft()
                 if not future.done():
                     future.set_result(reply)
-        except (RedisError, OSError) as error:
-            self.end(str(error))
+        except Exception as error:  # whatever it is, no reply can be told from another any more
+            self.end(str(error) or repr(error))
 
     def _overdue(self, due: float) -> None:
         """Look at the oldest unanswered request. If we ourselves were late, what has arrived meanwhile is read first."""

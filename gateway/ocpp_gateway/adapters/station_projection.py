@@ -19,7 +19,8 @@ from ocpp_contract.ids import ChargePointId
 from ocpp_contract.names import Keys
 from ocpp_contract.registry import CredentialRecord, StationRecord
 from ocpp_contract.scripts import calls
-from ocpp_gateway.adapters.redis_shards import Shards, StoreUnknown
+from ocpp_gateway.adapters.redis_shard import StoreUnknown
+from ocpp_gateway.adapters.redis_shards import Shards
 from ocpp_gateway.core.registry import StationEntry
 
 Half = Literal["record", "credential"]

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 from ocpp_contract.errors import ContractError
 from ocpp_contract.registry import CredentialRecord, StationRecord, parse_key
 from ocpp_gateway.adapters.kafka_connection import KafkaConnection
-from ocpp_gateway.adapters.redis_shards import StoreUnknown
+from ocpp_gateway.adapters.redis_shard import StoreUnknown
 from ocpp_gateway.adapters.station_projection import Applied, StationProjection
 
 log = logging.getLogger(__name__)

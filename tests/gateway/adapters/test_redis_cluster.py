@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 import pytest
 from redis.crc import key_slot
 
+from ocpp_contract.connection import ConnectionRecord
 from ocpp_contract.ids import ChargePointId, CommandId, Partition
 from ocpp_contract.scripts.records import BootRecord
 from ocpp_gateway.core import effects
@@ -101,6 +103,38 @@ async def test_a_shard_that_is_away_leaves_only_its_own_requests_unknown(
         finally:
             redis_cluster.nodes[away].resume()
         await until(lambda: store.available)
+
+
+async def test_a_node_that_comes_back_empty_is_another_run_of_the_same_shard(
+    redis_cluster: RedisCluster, redis_prefix: str
+) -> None:
+    ports = [node.port for node in redis_cluster.nodes]
+    async with opened(*ports, prefix=redis_prefix, cluster=True) as (store, runs):
+        stations = [ChargePointId(f"CP-{n}") for n in range(30)]
+        for station in stations:
+            await store.execute(registration(station))
+        owners = [_owner(redis_cluster, key_slot(store.keys.conn(station).encode())) for station in stations]
+        before = dict(runs)
+        node = redis_cluster.nodes[owners[0]]
+        node.kill()
+        await node.start_async()
+        await until(lambda: dict(runs) != before and store.available)
+        changed = {shard for shard, run in runs if before.get(shard) != run}
+        assert changed <= before.keys()
+        assert all(dict(runs)[shard] == node.run_id() for shard in changed)
+
+        async def answered() -> tuple[ConnectionRecord | None, ...]:
+            async with asyncio.timeout(10):
+                while True:  # the node answers CLUSTERDOWN until it has heard of the others
+                    try:
+                        records: tuple[ConnectionRecord | None, ...] = await store.execute(
+                            effects.GetConn(tuple(stations))
+                        )
+                    except effects.Unknown:
+                        continue
+                    return records
+
+        assert [record is None for record in await answered()] == [owner == owners[0] for owner in owners]
 
 
 def _command(cluster: RedisCluster, node: int, command: str) -> str:
