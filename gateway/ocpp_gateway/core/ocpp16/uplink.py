@@ -7,8 +7,7 @@ holds already: a message's own timestamp becomes `occurredAt`. Numbers after a n
 
 from __future__ import annotations
 
-from ocpp_gateway.core import answers
-from ocpp_gateway.core.answers import boot_status, copied, id_token_info, timestamp
+from ocpp_gateway.core import shared_rows
 from ocpp_gateway.core.handlers import JsonObject, Uplink, UplinkContext
 from ocpp_gateway.core.ocpp16.values import (
     CONNECTOR_STATUS,
@@ -18,6 +17,7 @@ from ocpp_gateway.core.ocpp16.values import (
     id_token,
     meter_values,
 )
+from ocpp_gateway.core.shared_rows import boot_status, copied, id_token_info, timestamp
 
 
 def _boot(payload: JsonObject, context: UplinkContext) -> JsonObject:
@@ -131,7 +131,7 @@ def _meter_values(payload: JsonObject, context: UplinkContext) -> JsonObject:
 
 def _data_transfer_answer(payload: JsonObject, context: UplinkContext) -> JsonObject:
     # 1.6 carries text; other JSON in the decision has no place in the answer and must not cost its status.
-    answer = answers.data_transfer(payload, context)
+    answer = shared_rows.data_transfer(payload, context)
     if not isinstance(answer.get("data", ""), str):
         del answer["data"]
     return answer
@@ -168,8 +168,10 @@ def _stopped(payload: JsonObject) -> int:
 UPLINK: dict[str, Uplink] = {
     row.action: row
     for row in (
-        Uplink("BootNotification", "DeviceBooted", _boot, answer=answers.boot, constant_answer=False, decision="boot"),
-        Uplink("Heartbeat", None, answers.nothing, answer=answers.heartbeat, constant_answer=False),
+        Uplink(
+            "BootNotification", "DeviceBooted", _boot, answer=shared_rows.boot, constant_answer=False, decision="boot"
+        ),
+        Uplink("Heartbeat", None, shared_rows.nothing, answer=shared_rows.heartbeat, constant_answer=False),
         Uplink("StatusNotification", "ConnectorStatusChanged", _status, occurred_at=timestamp),
         Uplink(
             "Authorize",
@@ -233,7 +235,7 @@ UPLINK: dict[str, Uplink] = {
             "SignCertificate",
             "CertificateSigningRequested",
             _signing_request,
-            answer=answers.signing_request,
+            answer=shared_rows.signing_request,
             constant_answer=False,
             decision="certificate",
         ),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ocpp_gateway.core.answers import id_token_info
 from ocpp_gateway.core.handlers import JsonObject, UplinkContext
 from ocpp_gateway.core.ocpp201.values import meter_values
+from ocpp_gateway.core.shared_rows import id_token_info
 
 _TRANSACTION_EVENT: Final = {
     "Started": "TransactionStarted",

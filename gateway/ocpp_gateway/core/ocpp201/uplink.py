@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ocpp_gateway.core import answers
-from ocpp_gateway.core.answers import ACCEPTED, boot_status, copied, timestamp
+from ocpp_gateway.core import shared_rows
 from ocpp_gateway.core.handlers import JsonObject, Uplink, UplinkContext
 from ocpp_gateway.core.ocpp201 import charging
+from ocpp_gateway.core.shared_rows import ACCEPTED, boot_status, copied, timestamp
 
 
 def as_message(action: str) -> Callable[[JsonObject, UplinkContext], JsonObject]:
@@ -109,8 +109,10 @@ def _certificate_check(payload: JsonObject, context: UplinkContext) -> JsonObjec
 UPLINK: dict[str, Uplink] = {
     row.action: row
     for row in (
-        Uplink("BootNotification", "DeviceBooted", _boot, answer=answers.boot, constant_answer=False, decision="boot"),
-        Uplink("Heartbeat", None, answers.nothing, answer=answers.heartbeat, constant_answer=False),
+        Uplink(
+            "BootNotification", "DeviceBooted", _boot, answer=shared_rows.boot, constant_answer=False, decision="boot"
+        ),
+        Uplink("Heartbeat", None, shared_rows.nothing, answer=shared_rows.heartbeat, constant_answer=False),
         Uplink("StatusNotification", "ConnectorStatusChanged", _status, occurred_at=timestamp),
         Uplink(
             "Authorize",
@@ -192,7 +194,7 @@ UPLINK: dict[str, Uplink] = {
             "DataTransfer",
             "DataTransferReceived",
             copied("vendorId", "messageId", "data", "customData"),
-            answer=answers.data_transfer,
+            answer=shared_rows.data_transfer,
             constant_answer=False,
             decision="dataTransfer",
         ),
@@ -200,7 +202,7 @@ UPLINK: dict[str, Uplink] = {
             "SignCertificate",
             "CertificateSigningRequested",
             copied("csr", "certificateType", "requestId", "hashRootCertificate", "customData"),
-            answer=answers.signing_request,
+            answer=shared_rows.signing_request,
             constant_answer=False,
             decision="certificate",
         ),

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ocpp_gateway.core.answers import timestamp
 from ocpp_gateway.core.handlers import JsonObject, Uplink, UplinkContext
 from ocpp_gateway.core.ocpp201.charging import authorize_answer, transaction_answer
 from ocpp_gateway.core.ocpp201.uplink import UPLINK as UPLINK_201
 from ocpp_gateway.core.ocpp201.uplink import accepted, as_message, ev_certificate
+from ocpp_gateway.core.shared_rows import timestamp
 
 
 def _ev_certificate(payload: JsonObject, context: UplinkContext) -> JsonObject:
