@@ -22,21 +22,23 @@ from ocpp_contract.registry import CredentialRecord, credential_key
 from ocpp_gateway.adapters.admin import AdminServer
 from ocpp_gateway.adapters.admission import AdmissionPorts, Gatekeeper
 from ocpp_gateway.adapters.assignment import AssignmentFile
-from ocpp_gateway.adapters.charge_points import ChargePointSocket, ConnectionHandler, Shared, SocketOptions
+from ocpp_gateway.adapters.charge_points import ChargePointSocket
 from ocpp_gateway.adapters.command_log import CommandLog
 from ocpp_gateway.adapters.commands import CommandConsumer
 from ocpp_gateway.adapters.conversations import Conversation, ConversationPorts, Conversations
 from ocpp_gateway.adapters.decisions import Webhook
 from ocpp_gateway.adapters.events import EventProducer
 from ocpp_gateway.adapters.kafka_connection import KafkaConnection, KafkaRefused, KafkaUnknown, tls_context
-from ocpp_gateway.adapters.listeners import HandshakeOptions, ListenerOptions, Listeners
+from ocpp_gateway.adapters.listeners import HandshakeOptions, Listeners
 from ocpp_gateway.adapters.metrics import Metrics
 from ocpp_gateway.adapters.procedures import Driver, boottime
 from ocpp_gateway.adapters.redis_link import Address, RedisAccess
+from ocpp_gateway.adapters.station_ports import ListenerOptions
 from ocpp_gateway.adapters.station_projection import StationProjection
 from ocpp_gateway.adapters.stations import Stations
 from ocpp_gateway.adapters.store import Store, StoreSettings
 from ocpp_gateway.adapters.tls import ListenerTls
+from ocpp_gateway.adapters.transport import ConnectionHandler, Shared, SocketOptions
 from ocpp_gateway.core.admission import AdmissionRules, Admitted, Handshake
 from ocpp_gateway.core.calls import VersionCalls
 from ocpp_gateway.core.decisions import Breaker, OnFailure
@@ -289,7 +291,7 @@ class Gateway:
 
     async def _register(self, station: ChargePointId, subprotocol: str, connection: str) -> object:
         boot = asyncio.ensure_future(self._boot_status(station))
-        since = self.conversations.clock.instant().utc
+        since = self.conversations.clock.utc()
         found = await self._driver.run(self.pod.register(station, connection, subprotocol, since, boottime()))
         self._boots[connection] = await boot
         if isinstance(found, Socket):
@@ -348,7 +350,7 @@ class Gateway:
             log.warning("older password stays valid", extra={"station": station, "reason": str(error)})
 
     def _conflict(self, station: ChargePointId, peer: str) -> None:
-        identity = f"conflict-{station}-{self.conversations.clock.instant().utc}"
+        identity = f"conflict-{station}-{self.conversations.clock.utc()}"
         self.conversations.publish(station, "IdentityConflict", identity, "", 0, {"remoteAddress": peer})
 
     def _gone(self, conversation: Conversation, code: int, reason: str) -> None:
@@ -502,8 +504,6 @@ def session_policies(settings: Settings) -> dict[str, SessionPolicy]:
             asks=asks,
             heartbeat_interval=round(settings.ocpp.heartbeat_interval),
             json_depth=settings.limits.json_depth,
-            message_interval=0.0,
-            ping_interval=0.0,
         )
         for mode in Validation
     }

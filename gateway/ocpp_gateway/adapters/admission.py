@@ -13,8 +13,9 @@ from math import ceil
 from typing import Any
 
 from ocpp_contract.ids import ChargePointId
-from ocpp_gateway.adapters.charge_points import ChargePointSocket, ConnectionHandler, boottime
-from ocpp_gateway.adapters.listeners import Accept, AcceptAndClose, Answer, Refuse
+from ocpp_gateway.adapters.answers import Accept, AcceptAndClose, Answer, Refuse
+from ocpp_gateway.adapters.charge_points import ChargePointSocket
+from ocpp_gateway.adapters.transport import ConnectionHandler, boottime
 from ocpp_gateway.core.admission import (
     AdmissionRules,
     Admitted,

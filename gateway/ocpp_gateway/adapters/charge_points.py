@@ -12,71 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import struct
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from random import uniform
-from typing import Protocol, cast
+from typing import cast
 
 from websockets.extensions import Extension
 from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, CloseCode, Frame
 from websockets.protocol import OPEN as WS_OPEN
 from websockets.server import ServerProtocol
 
-from ocpp_gateway.adapters.timer_wheel import NEVER, TimerWheel
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # no compiled extension on this platform
-    from websockets.utils import apply_mask
+from ocpp_gateway.adapters import websocket_frames as frames
+from ocpp_gateway.adapters.timer_wheel import NEVER
+from ocpp_gateway.adapters.transport import ConnectionHandler, Shared
 
 log = logging.getLogger(__name__)
-
-_TEXT_FRAME = 0x81
-_PING_FRAME = 0x89
-_PONG_FRAME = 0x8A
-_SHORT = tuple(bytes((_TEXT_FRAME, length)) for length in range(126))
-_MEDIUM = struct.Struct("!BBH").pack
-_LONG = struct.Struct("!BBQ").pack
-_MAX_REASON_BYTES = 123
-
-
-def boottime() -> float:
-    """CLOCK_BOOTTIME in seconds: goes on while the machine sleeps, is never set back. The clock that core is told."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-class ConnectionHandler(Protocol):
-    """Who a socket talks to: the runtime of one session. Called on the loop; an exception closes the socket with 1011."""
-
-    def on_text(self, text: str) -> None:
-        """One whole text message, valid UTF-8. Not called while reading is paused, nor once the socket closes."""
-
-    def on_closed(self, code: int, reason: str) -> None:
-        """Exactly once, when the socket has gone. `code` is the peer's, else ours, else 1006."""
-
-    def on_write_paused(self) -> None:
-        """The station reads slower than we write."""
-
-    def on_write_resumed(self) -> None:
-        """It caught up."""
-
-
-@dataclass(frozen=True, slots=True)
-class SocketOptions:
-    """What holds for all sockets of a pod. Seconds and bytes."""
-
-    max_message: int = 262_144
-    ping_interval: float = 25.0
-    """With 20 % jitter; 0 switches pings off."""
-    missed_pings: int = 3
-    write_timeout: float = 20.0
-    close_timeout: float = 5.0
-    write_high_water: int = 32_768
-    messages_per_second: float = 20.0
-    message_burst: int = 100
 
 
 class State(IntEnum):
@@ -88,27 +38,6 @@ class State(IntEnum):
 # Why reading is paused; plain integers, for they are looked at per frame.
 _BY_HANDLER = 1
 _BY_RATE = 2
-
-
-class Shared:
-    """What the sockets of a process have in common, kept once."""
-
-    __slots__ = ("burst_time", "clock", "count", "empty", "options", "seconds_per_message", "sockets", "wheel")
-
-    def __init__(
-        self, options: SocketOptions, count: Callable[[str, str], None], clock: Callable[[], float] = boottime
-    ) -> None:
-        self.options = options
-        self.count = count
-        """count(what, which): a counter of the metrics page; never a station id."""
-        self.clock = clock
-        self.wheel = TimerWheel(clock)
-        self.sockets: set[ChargePointSocket] = set()
-        self.empty = asyncio.Event()
-        """Set while no socket is open."""
-        self.empty.set()
-        self.seconds_per_message = 1.0 / options.messages_per_second
-        self.burst_time = options.message_burst * self.seconds_per_message
 
 
 class ChargePointSocket(asyncio.Protocol):
@@ -202,13 +131,7 @@ class ChargePointSocket(asyncio.Protocol):
         if self._extensions is not None:
             self._transport.write(Frame(TEXT, data).serialize(mask=False, extensions=self._extensions))
             return True
-        length = len(data)
-        if length < 126:
-            self._transport.write(_SHORT[length] + data)
-        elif length < 65_536:
-            self._transport.write(_MEDIUM(_TEXT_FRAME, 126, length) + data)
-        else:
-            self._transport.write(_LONG(_TEXT_FRAME, 127, length) + data)
+        self._transport.write(frames.text(data))
         return True
 
     def ping(self, on_pong: Callable[[], None] | None = None) -> bool:
@@ -217,7 +140,7 @@ class ChargePointSocket(asyncio.Protocol):
             return False
         self._ping_number = number = (self._ping_number + 1) & 0xFFFFFFFF
         self._pinged_at = self._shared.clock()
-        self._transport.write(b"\x89\x04" + number.to_bytes(4, "big"))
+        self._transport.write(frames.control(frames.PING, number.to_bytes(4, "big")))
         if on_pong is not None:
             self._pongs = [*(self._pongs or ()), (number, on_pong)]
         return True
@@ -234,7 +157,7 @@ class ChargePointSocket(asyncio.Protocol):
         if self._state is not State.OPEN:
             return
         ws = self._ws or self._websockets()
-        ws.send_close(code, reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore"))
+        ws.send_close(code, frames.cut_reason(reason))
         self._ws = ws
         self._reason = (code, reason)
         self._flush(ws)
@@ -355,13 +278,13 @@ class ChargePointSocket(asyncio.Protocol):
                 break
             if self._ws is not None:
                 self._through_websockets(data[position:stop])
-            elif head == _TEXT_FRAME:
-                self._text(apply_mask(data[start:stop], data[start - 4 : start]))
-            elif head == _PONG_FRAME and size < 126:
-                self._pong(apply_mask(data[start:stop], data[start - 4 : start]))
-            elif head == _PING_FRAME and size < 126:
+            elif head == frames.TEXT:
+                self._text(frames.unmask(data[start:stop], data[start - 4 : start]))
+            elif head == frames.PONG and size < 126:
+                self._pong(frames.unmask(data[start:stop], data[start - 4 : start]))
+            elif head == frames.PING and size < 126:
                 self._transport.write(
-                    bytes((_PONG_FRAME, size)) + apply_mask(data[start:stop], data[start - 4 : start])
+                    frames.control(frames.PONG, frames.unmask(data[start:stop], data[start - 4 : start]))
                 )
             else:
                 self._through_websockets(data[position:stop])
@@ -452,7 +375,7 @@ class ChargePointSocket(asyncio.Protocol):
         self._ws = ws
         self._reason = (code, reason)
         self._shared.count("frame_refused", str(int(code)))
-        ws.fail(code, reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore"))
+        ws.fail(code, frames.cut_reason(reason))
         self._flush(ws)
 
     def _flush(self, ws: ServerProtocol) -> None:

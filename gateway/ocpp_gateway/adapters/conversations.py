@@ -19,8 +19,9 @@ import orjson
 from ocpp_contract.cloudevents import CloudEvent
 from ocpp_contract.ids import ChargePointId, CommandId
 from ocpp_contract.scripts.records import BootRecord
-from ocpp_gateway.adapters.charge_points import ChargePointSocket, boottime
+from ocpp_gateway.adapters.charge_points import ChargePointSocket
 from ocpp_gateway.adapters.events import EventProducer
+from ocpp_gateway.adapters.transport import boottime
 from ocpp_gateway.core.dialect import Dialect
 from ocpp_gateway.core.effects import Unknown
 from ocpp_gateway.core.policy import SessionPolicy
@@ -31,7 +32,6 @@ from ocpp_gateway.core.session_effects import (
     CallEnded,
     Close,
     Count,
-    Instant,
     Publish,
     Recall,
     Remember,
@@ -95,7 +95,7 @@ class WallClock:
         self._second_text = ""
         self._text = ""
 
-    def instant(self) -> Instant:
+    def utc(self) -> str:
         now = time.time_ns() // 1_000_000
         if now != self._millisecond:
             self._millisecond = now
@@ -104,7 +104,7 @@ class WallClock:
                 self._second = second
                 self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
             self._text = f"{self._second_text}{milliseconds:03d}Z"
-        return Instant(boottime(), self._text)
+        return self._text
 
 
 class Conversation:
@@ -154,7 +154,7 @@ class Conversation:
     def on_text(self, text: str) -> None:
         if self._taps:
             self._tap("received", text)
-        effects = self.session.receive(text, self._all.clock.instant())
+        effects = self.session.receive(text, self._all.clock.utc())
         if effects:
             self.carry_out(effects)
 
@@ -203,8 +203,6 @@ class Conversation:
                 self._all.ports.boot_changed(self.connection)
             case Close():
                 self.socket.close(effect.code, effect.reason)
-            case _:  # PauseReading and Ping: the transport paces and pings by itself (its policy here is switched off)
-                raise TypeError(f"the session asked for {effect!r}, which the transport does by itself")
 
     def _send(self, frame: bytes) -> None:
         if self._taps:
@@ -228,7 +226,7 @@ class Conversation:
         def acknowledged(error: Exception | None) -> None:
             if error is None:
                 ports.count("events_published", event)
-                self.carry_out(self.session.acknowledged(token, self._all.clock.instant()))
+                self.carry_out(self.session.acknowledged(token, self._all.clock.utc()))
             else:
                 # Refused for good (or the pod is stopping): no answer, so the station keeps its message and tries again.
                 ports.count("events_refused", event)
@@ -249,14 +247,14 @@ class Conversation:
                 ask.ce_id, self._all.ports.source, f"io.chargegateway.{ask.event}.v1", self.charge_point_id
             )
             decision = await webhook.decide(ask.kind, event, ask.value)
-        self.carry_out(self.session.decided(ask.token, decision, self._all.clock.instant()))
+        self.carry_out(self.session.decided(ask.token, decision))
 
     async def _recall(self, recall: Recall) -> None:
         try:
             value = await self._all.ports.companions.recall(self.charge_point_id, recall.digest)
         except Unknown:
             value = None  # Redis away: the uplink goes on (the id is computed, generation 0)
-        self.carry_out(self.session.recalled(recall.token, value, self._all.clock.instant()))
+        self.carry_out(self.session.recalled(recall.token, value))
 
     async def _remember(self, remember: Remember, behind: list[SessionEffect]) -> None:
         try:
@@ -304,7 +302,7 @@ class Conversation:
 
     def _tap(self, direction: str, text: str) -> None:
         fields = {
-            "at": self._all.clock.instant().utc,
+            "at": self._all.clock.utc(),
             "direction": direction,
             "connection": self.connection,
             "frame": redact_frame(text),
@@ -359,9 +357,7 @@ class Conversations:
         boot_status: str | None,
     ) -> Conversation:
         """Right after the 101."""
-        session = Session(
-            self._dialects[version], charge_point_id, epoch, self._policies(validation), boot_status, boottime()
-        )
+        session = Session(self._dialects[version], charge_point_id, epoch, self._policies(validation), boot_status)
         conversation = Conversation(self, socket, connection, charge_point_id, epoch, version, session)
         self._by_connection[connection] = conversation
         for queue in self._watched.get(charge_point_id, ()):
@@ -392,7 +388,7 @@ class Conversations:
         self, station: ChargePointId, event: str, identity: str, version: str, epoch: int, data: dict[str, Any]
     ) -> None:
         """An event of our own; `identity` makes its ce_id."""
-        now = self.clock.instant().utc
+        now = self.clock.utc()
         envelope = {
             "chargePointId": station,
             "occurredAt": now,

@@ -13,17 +13,19 @@ import logging
 import secrets
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, cast
+from typing import cast
 
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
-from ocpp_gateway.adapters.charge_points import ChargePointSocket, ConnectionHandler, Shared
+from ocpp_gateway.adapters.answers import Accept, Admit, Answer, Refuse
+from ocpp_gateway.adapters.charge_points import ChargePointSocket
 from ocpp_gateway.adapters.handshakes import Malformed, Opening, PeerGone, offered_subprotocols
-from ocpp_gateway.adapters.tls import ListenerTls
-from ocpp_gateway.core.admission import Handshake, ListenerFacts
+from ocpp_gateway.adapters.station_ports import ListenerOptions, StationPort
+from ocpp_gateway.adapters.transport import ConnectionHandler, Shared
+from ocpp_gateway.core.admission import Handshake
 
 log = logging.getLogger(__name__)
 
@@ -35,52 +37,6 @@ DEFLATE = ServerPerMessageDeflateFactory(
     client_max_window_bits=12,
     compress_settings={"memLevel": 5},
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerOptions:
-    """One port. `security_profiles` as in the settings."""
-
-    name: str
-    host: str
-    port: int
-    security_profiles: frozenset[int]
-    tls: ListenerTls | None = None
-    reuse_port: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Accept:
-    """Answer 101. `open` is called with the socket right after it and gives the handler, whose `on_closed` is then certain."""
-
-    subprotocol: str | None
-    """In the station's own spelling."""
-    open: Callable[[ChargePointSocket], ConnectionHandler]
-    keepalive: bool = True
-    abandoned: Callable[[], None] = lambda: None
-    """Called instead of `open` when the peer was gone before the 101: undo the registration."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    status: int
-    text: str
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptAndClose:
-    """Answer 101 without a subprotocol, then close."""
-
-    code: int
-    reason: str
-
-
-Answer: TypeAlias = Accept | Refuse | AcceptAndClose
-
-
-class Admit(Protocol):
-    def __call__(self, handshake: Handshake, peer_gone: Callable[[], bool]) -> Awaitable[Answer]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +59,7 @@ class Listeners:
         self._options = options
         self._shared = shared
         self._admit = admit
-        self._ports: list[_Port] = []
+        self._ports: list[StationPort] = []
         self._pending: dict[asyncio.Task[None], float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._extensions = [DEFLATE] if options.deflate else []
@@ -130,7 +86,7 @@ class Listeners:
         """Bind all ports or none; raises OSError naming the address."""
         try:
             for options in self._listeners:
-                self._ports.append(_Port(options, _bind(options, self._options.backlog)))
+                self._ports.append(StationPort(options, self._options.backlog))
         except OSError:
             for port in self._ports:
                 port.socket.close()
@@ -165,10 +121,10 @@ class Listeners:
 
     # ----------------------------------------------------------------------------------------------------------- accept
 
-    def _listen(self, port: _Port) -> None:
+    def _listen(self, port: StationPort) -> None:
         asyncio.get_running_loop().add_reader(port.socket, self._accept, port)
 
-    def _accept(self, port: _Port) -> None:
+    def _accept(self, port: StationPort) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(64):  # then let the sockets that are open have their turn
             if len(self._pending) >= self._options.max_pending and not self._cut_oldest(loop.time()):
@@ -198,7 +154,7 @@ class Listeners:
         if not task.cancelled() and task.exception() is not None:
             log.error("handshake failed", exc_info=task.exception())
 
-    def _rest(self, port: _Port, seconds: float) -> None:
+    def _rest(self, port: StationPort, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(port.socket)
 
@@ -220,7 +176,7 @@ class Listeners:
 
     # -------------------------------------------------------------------------------------------------------- handshake
 
-    async def _serve(self, port: _Port, accepted: socket.socket, peer: str, address: str) -> None:
+    async def _serve(self, port: StationPort, accepted: socket.socket, peer: str, address: str) -> None:
         """One socket from accept to open, in reading order."""
         opening: Opening | None = None
         try:
@@ -269,7 +225,7 @@ class Listeners:
             elif opening.transport is not None and opening.transport.get_protocol() is opening:
                 opening.transport.abort()
 
-    async def _connect(self, port: _Port, accepted: socket.socket) -> Opening:
+    async def _connect(self, port: StationPort, accepted: socket.socket) -> Opening:
         loop = asyncio.get_running_loop()
         tls = port.options.tls
         opening = Opening(self._extensions)
@@ -309,17 +265,6 @@ class Listeners:
                     self._shared.count("certificates_reloaded", options.name)
 
 
-class _Port:
-    __slots__ = ("address", "facts", "options", "socket")
-
-    def __init__(self, options: ListenerOptions, bound: socket.socket) -> None:
-        self.options = options
-        self.socket = bound
-        name = bound.getsockname()
-        self.address = (str(name[0]), int(name[1]))
-        self.facts = ListenerFacts(options.name, options.tls is not None, options.security_profiles)
-
-
 class _Nobody:
     """The handler of a socket that is closed at once."""
 
@@ -331,24 +276,3 @@ class _Nobody:
 
 def _nobody(_socket: ChargePointSocket) -> ConnectionHandler:
     return _Nobody()
-
-
-def _bind(options: ListenerOptions, backlog: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if options.reuse_port:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # Inherited by every accepted socket. Answers are small and must not wait for more; a peer that never reads must
-        # not be given megabytes of kernel memory.
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 131_072)
-        bound.bind((options.host, options.port))
-        bound.listen(backlog)
-    except OSError as error:
-        bound.close()
-        raise OSError(
-            error.errno, f"listener {options.name}, {options.host}:{options.port}: {error.strerror}"
-        ) from None
-    return bound

@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from ocpp_gateway.adapters.charge_points import ChargePointSocket, Shared, SocketOptions
-from ocpp_gateway.adapters.listeners import Accept, Answer, HandshakeOptions, ListenerOptions, Listeners
+from ocpp_gateway.adapters.answers import Accept, Answer
+from ocpp_gateway.adapters.charge_points import ChargePointSocket
+from ocpp_gateway.adapters.listeners import HandshakeOptions, Listeners
+from ocpp_gateway.adapters.station_ports import ListenerOptions
 from ocpp_gateway.adapters.tls import ListenerTls
+from ocpp_gateway.adapters.transport import Shared, SocketOptions
 from ocpp_gateway.core.admission import Handshake
 
 

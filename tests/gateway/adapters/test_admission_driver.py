@@ -14,8 +14,10 @@ from ocpp_contract.credentials import hash_key
 from ocpp_contract.ids import ChargePointId
 from ocpp_contract.registry import StationRecord
 from ocpp_gateway.adapters.admission import AdmissionPorts, Gatekeeper
-from ocpp_gateway.adapters.charge_points import ChargePointSocket, ConnectionHandler, Shared, SocketOptions
-from ocpp_gateway.adapters.listeners import HandshakeOptions, ListenerOptions, Listeners
+from ocpp_gateway.adapters.charge_points import ChargePointSocket
+from ocpp_gateway.adapters.listeners import HandshakeOptions, Listeners
+from ocpp_gateway.adapters.station_ports import ListenerOptions
+from ocpp_gateway.adapters.transport import ConnectionHandler, Shared, SocketOptions
 from ocpp_gateway.core.admission import AdmissionRules, Admitted, Handshake
 from ocpp_gateway.core.effects import Registered, Unknown
 from ocpp_gateway.core.limits import AcceptPacer, Logins

@@ -13,7 +13,7 @@ from ocpp.v16 import call, call_result
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
-from ocpp_gateway.adapters.charge_points import SocketOptions
+from ocpp_gateway.adapters.transport import SocketOptions
 from tests.gateway.adapters.raw_peer import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawPeer, frame, raw_peer, upgrade
 from tests.gateway.adapters.station_port import StationPort, station_port
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocpp_gateway.adapters.charge_points import ChargePointSocket, Shared, SocketOptions
+from ocpp_gateway.adapters.charge_points import ChargePointSocket
+from ocpp_gateway.adapters.transport import Shared, SocketOptions
 from tests.gateway.adapters.raw_peer import CONT, PING, PONG, TEXT, frame
 
 

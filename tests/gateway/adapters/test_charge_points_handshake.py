@@ -10,16 +10,10 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from ocpp_gateway.adapters.charge_points import Shared, SocketOptions
-from ocpp_gateway.adapters.listeners import (
-    Accept,
-    AcceptAndClose,
-    Answer,
-    HandshakeOptions,
-    ListenerOptions,
-    Listeners,
-    Refuse,
-)
+from ocpp_gateway.adapters.answers import Accept, AcceptAndClose, Answer, Refuse
+from ocpp_gateway.adapters.listeners import HandshakeOptions, Listeners
+from ocpp_gateway.adapters.station_ports import ListenerOptions
+from ocpp_gateway.adapters.transport import Shared, SocketOptions
 from ocpp_gateway.core.admission import Handshake
 from tests.gateway.adapters.raw_peer import CLOSE, TEXT, frame, raw_peer, upgrade
 from tests.gateway.adapters.station_port import EchoSession, StationPort, station_port

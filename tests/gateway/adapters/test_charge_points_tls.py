@@ -11,9 +11,9 @@ import pytest
 import trustme
 from websockets.asyncio.client import ClientConnection, connect
 
-from ocpp_gateway.adapters.charge_points import SocketOptions
 from ocpp_gateway.adapters.listeners import HandshakeOptions
 from ocpp_gateway.adapters.tls import ListenerTls, TlsError
+from ocpp_gateway.adapters.transport import SocketOptions
 from tests.gateway.adapters.raw_peer import raw_peer
 from tests.gateway.adapters.station_port import StationPort, station_port
 
