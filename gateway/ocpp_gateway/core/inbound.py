@@ -101,6 +101,21 @@ class Inbound:
             if type(given) is int and -(2**31) <= given < 2**31:
                 self.transaction_id = given
 
+    def ended_transaction(self) -> str | int | None:
+        """The transaction that this message ends, where ids are ours."""
+        try:
+            return self.route.row.ends(self.payload)
+        except MAPPING_ERRORS:
+            return None
+
+    def followed_transaction(self) -> str | None:
+        """The transaction that this message belongs to, as far as can be said."""
+        if self.transaction_id is not None:
+            return str(self.transaction_id)
+        info = self.payload.get("transactionInfo")
+        found = info.get("transactionId") if type(info) is dict else self.payload.get("transactionId")
+        return str(found) if type(found) in (str, int) else None
+
     def context(self, charge_point_id: str, heartbeat_interval: int, at: str) -> UplinkContext:
         return UplinkContext(charge_point_id, at, heartbeat_interval, self.decision, self.transaction_id)
 

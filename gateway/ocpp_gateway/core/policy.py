@@ -19,20 +19,15 @@ class Validation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
-    """Shared by all sessions with the same settings. Durations in seconds."""
+    """Shared by all sessions with the same settings."""
 
     validation: Validation = Validation.KEEP_TRANSACTIONS
     asks: frozenset[str] = frozenset()
     """Kinds of decision that a backend takes; all others are accepted by default."""
     heartbeat_interval: int = 300
+    """Seconds."""
     json_depth: int = 64
-    message_interval: float = 0.05
-    """1 / messages per second."""
-    message_burst: int = 100
     flood: int = 2_000
-    """So many messages ahead of the rate, or CALLs ahead of their turn, close the socket."""
+    """So many CALLs ahead of their turn close the socket."""
     max_waiting: int = 8
     """CALLs of the station that may wait for their turn before reading stops."""
-    ping_interval: float = 25.0
-    """0: no pings."""
-    missed_pings: int = 3

@@ -3,14 +3,12 @@
 | effect | meaning | how the runtime reports back |
 | --- | --- | --- |
 | Send | write this text frame | |
-| Ask | a decision of the backend is needed | `session.decided(token, decision, now)` |
-| Recall | read `{conn:<id>}:tx:<digest>` | `session.recalled(token, value or None, now)`; store away: None |
+| Ask | a decision of the backend is needed | `session.decided(token, decision)` |
+| Recall | read `{conn:<id>}:tx:<digest>` | `session.recalled(token, value or None)`; store away: None |
 | Remember | write `{conn:<id>}:tx:<digest>` | |
-| Publish | event to `ocpp-events-up` | `session.acknowledged(token, now)` once Kafka acknowledged it, else never |
+| Publish | event to `ocpp-events-up` | `session.acknowledged(token, utc)` once Kafka acknowledged it, else never |
 | CallEnded | our CALL was answered | |
 | BootRecorded | write `{conn:<id>}:boot` | |
-| PauseReading | read nothing from the socket until then | |
-| Ping | WebSocket ping; a pong goes to `session.pong(now)` | |
 | Close | close the socket (write out what was sent before, then abort) | `session.closed()` |
 | Count | metrics and log line | |
 """
@@ -18,15 +16,6 @@
 from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
-
-
-class Instant(NamedTuple):
-    """Now, as the session needs it. Make it once per batch of frames."""
-
-    monotonic: float
-    """Seconds of the pod's boottime clock: keepalive and rate."""
-    utc: str
-    """`2026-11-22T10:00:00.123Z`: receivedAt and currentTime."""
 
 
 class Send(NamedTuple):
@@ -86,15 +75,6 @@ class BootRecorded(NamedTuple):
     at: str
 
 
-class PauseReading(NamedTuple):
-    until: float
-    """Boottime seconds. Several: the latest counts."""
-
-
-class Ping(NamedTuple):
-    pass
-
-
 class Close(NamedTuple):
     code: int
     reason: str
@@ -107,6 +87,4 @@ class Count(NamedTuple):
     label: str = ""
 
 
-SessionEffect: TypeAlias = (
-    Send | Publish | Ask | Recall | Remember | CallEnded | BootRecorded | PauseReading | Ping | Close | Count
-)
+SessionEffect: TypeAlias = Send | Publish | Ask | Recall | Remember | CallEnded | BootRecorded | Close | Count

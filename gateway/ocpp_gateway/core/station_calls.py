@@ -20,6 +20,7 @@ from ocpp_gateway.core.dialect import Dialect, Route
 from ocpp_gateway.core.faults import Fault
 from ocpp_gateway.core.frames import BrokenFrame, Frame
 from ocpp_gateway.core.inbound import MAPPING_ERRORS, Inbound
+from ocpp_gateway.core.our_answers import EMPTY, StoredAnswers, make_answer
 from ocpp_gateway.core.policy import SessionPolicy, Validation
 from ocpp_gateway.core.schemas import Violation, examine
 from ocpp_gateway.core.session_effects import (
@@ -27,7 +28,6 @@ from ocpp_gateway.core.session_effects import (
     BootRecorded,
     Close,
     Count,
-    Instant,
     Publish,
     Recall,
     Remember,
@@ -37,9 +37,7 @@ from ocpp_gateway.core.session_effects import (
 from ocpp_gateway.core.signed import unwrap
 from ocpp_gateway.core.transactions import ENDED, Remembered, end_digest
 
-_STORED_ANSWERS: Final = 8
 _MAX_OPEN_TRANSACTIONS: Final = 64
-_EMPTY: Final = b"{}"
 SIGNED: Final = "-Signed"
 
 
@@ -97,7 +95,7 @@ class StationCalls:
         self._stage = 0
         # Empty containers cost more than the rest of an idle session, so they are made on first use.
         self._waiting: deque[tuple[Frame, bytes, str]] | None = None
-        self._answers: dict[str, tuple[int, bytes]] | None = None
+        self._answers: StoredAnswers | None = None
         self._transactions: set[str] | None = None
 
     @property
@@ -141,10 +139,10 @@ class StationCalls:
         _, message_id, action, payload = frame
         answer_to = message_id if frame.type == frames.CALL else None
         fingerprint = hash(raw)
-        stored = self._answers.get(message_id) if self._answers is not None else None
-        if stored is not None and stored[0] == fingerprint and answer_to is not None:
+        stored = self._answers.find(message_id, fingerprint) if self._answers is not None else None
+        if stored is not None and answer_to is not None:
             effects.append(Count("answers_repeated"))
-            effects.append(Send(frames.write_result(message_id, stored[1])))
+            effects.append(Send(frames.write_result(message_id, stored)))
             return
         dialect = self._dialect
         route = dialect.route(action)
@@ -221,7 +219,7 @@ class StationCalls:
 
     # --------------------------------------------------------------------------------------- recall, decide, publish
 
-    def recalled(self, token: int, value: bytes | str | None, now: Instant) -> list[SessionEffect]:
+    def recalled(self, token: int, value: bytes | str | None) -> list[SessionEffect]:
         """What `:tx:` holds; None when it holds nothing or the store is away."""
         effects: list[SessionEffect] = []
         inbound = self._current
@@ -242,13 +240,13 @@ class StationCalls:
             if value is None:
                 # A retry: the whole answer stands, the event was in Kafka before it was remembered.
                 effects.append(Count("answers_remembered"))
-                self._finish(inbound, orjson.dumps(remembered.answer), now, effects)
+                self._finish(inbound, orjson.dumps(remembered.answer), effects)
             else:
                 inbound.assign_transaction(self._charge_point_id, remembered.generation + 1)
                 self._ask_or_publish(inbound, effects)
         return effects
 
-    def decided(self, token: int, decision: Mapping[str, Any] | None, now: Instant) -> list[SessionEffect]:
+    def decided(self, token: int, decision: Mapping[str, Any] | None) -> list[SessionEffect]:
         """The backend's decision, or what the policy says when it gave none. None: accept by default."""
         effects: list[SessionEffect] = []
         inbound = self._current
@@ -290,14 +288,15 @@ class StationCalls:
 
     # -------------------------------------------------------------------------------------------------------- answers
 
-    def acknowledged(self, token: int, now: Instant) -> list[SessionEffect]:
+    def acknowledged(self, token: int, utc: str) -> list[SessionEffect]:
         """Kafka has the event: now, and not before, the station gets its answer."""
         effects: list[SessionEffect] = []
         inbound = self._current
         if inbound is None or inbound.token != token or self._stage != _Stage.PUBLISH:
             return effects
-        self._answer(inbound, now.utc, effects)
+        # The end of a transaction is remembered before it is answered: a retry of the answered message never comes.
         self._follow_transaction(inbound, effects)
+        self._answer(inbound, utc, effects)
         self._next(effects)
         return effects
 
@@ -307,10 +306,11 @@ class StationCalls:
         if not inbound.answered:
             return
         row = inbound.route.row
-        if row.constant_answer:
-            answer = _EMPTY
-        else:
-            payload = self._make_answer(inbound, at, effects)
+        answer = EMPTY
+        if not row.constant_answer:
+            payload, sound = make_answer(self._dialect, inbound, self._charge_point_id, self._policy, at)
+            if not sound:
+                effects.append(Count("answers_invalid", row.action))
             if payload is None:
                 refuse(self._dialect, inbound.message_id, Fault.INTERNAL, "no valid answer", (), effects)
                 return
@@ -321,30 +321,13 @@ class StationCalls:
                 record = Remembered(inbound.transaction_id, inbound.generation, payload)
                 effects.append(Remember(inbound.digest(self._charge_point_id), record.to_json()))
         if row.event is not None:
-            self._store_answer(inbound, answer)
+            self._store(inbound, answer)
         effects.append(Send(frames.write_result(inbound.message_id, answer)))
 
-    def _make_answer(self, inbound: Inbound, at: str, effects: list[SessionEffect]) -> dict[str, Any] | None:
-        """None: there is no answer that could be sent."""
-        row = inbound.route.row
-        try:
-            payload = self._answer_payload(inbound, at)
-            violation = self._dialect.check_answer(inbound.route, payload)
-        except MAPPING_ERRORS:
-            violation = Violation("", "no answer could be made", Fault.INTERNAL)
-        if violation is None:
-            return payload
-        effects.append(Count("answers_invalid", row.action))
-        if not row.transaction or inbound.decision is None:
-            return None
-        # The decision does not fit this version. A transaction message is answered all the same, or the station would
-        # repeat it for ever and never come to the ones behind it. The decision is in the event, for whoever made it.
-        inbound.decision = None
-        return self._answer_payload(inbound, at)
-
-    def _answer_payload(self, inbound: Inbound, at: str) -> dict[str, Any]:
-        context = inbound.context(self._charge_point_id, self._policy.heartbeat_interval, at)
-        return inbound.route.row.answer(inbound.payload, context)
+    def _store(self, inbound: Inbound, answer: bytes) -> None:
+        if self._answers is None:
+            self._answers = StoredAnswers()
+        self._answers.store(inbound.message_id, inbound.fingerprint, answer)
 
     def _boot_answered(self, payload: Mapping[str, Any], at: str, effects: list[SessionEffect]) -> None:
         status, interval = payload.get("status"), payload.get("interval")
@@ -352,40 +335,28 @@ class StationCalls:
             self._boot.answered(status)
             effects.append(BootRecorded(status, interval if isinstance(interval, int) else 0, at))
 
-    def _store_answer(self, inbound: Inbound, answer: bytes) -> None:
-        answers = self._answers
-        if answers is None:
-            answers = self._answers = {}
-        else:
-            answers.pop(inbound.message_id, None)
-            if len(answers) >= _STORED_ANSWERS:
-                del answers[next(iter(answers))]
-        answers[inbound.message_id] = (inbound.fingerprint, answer)
-
-    def _finish(self, inbound: Inbound, answer: bytes, now: Instant, effects: list[SessionEffect]) -> None:
+    def _finish(self, inbound: Inbound, answer: bytes, effects: list[SessionEffect]) -> None:
         self._current = None
-        self._store_answer(inbound, answer)
+        self._store(inbound, answer)
         effects.append(Send(frames.write_result(inbound.message_id, answer)))
         self._next(effects)
 
     def _follow_transaction(self, inbound: Inbound, effects: list[SessionEffect]) -> None:
-        row = inbound.route.row
-        if not row.transaction:
+        if not inbound.route.row.transaction:
             return
-        try:
-            ended = row.ends(inbound.payload)
-        except MAPPING_ERRORS:
-            ended = None
-        if ended is not None:
+        if (ended := inbound.ended_transaction()) is not None:
             effects.append(Remember(end_digest(self._charge_point_id, ended), ENDED))
+        followed = inbound.followed_transaction()
+        if followed is None:
+            return
         if inbound.event == "TransactionEnded":
             if self._transactions is not None:
-                self._transactions.discard(_transaction_of(inbound, ended))
-        elif inbound.event in ("TransactionStarted", "TransactionUpdated"):
+                self._transactions.discard(followed)
+        else:
             if self._transactions is None:
                 self._transactions = set()
             if len(self._transactions) < _MAX_OPEN_TRANSACTIONS:
-                self._transactions.add(_transaction_of(inbound, None))
+                self._transactions.add(followed)
 
     def _next(self, effects: list[SessionEffect]) -> None:
         """The next CALL that came before its turn; several, if they are answered at once."""
@@ -395,12 +366,3 @@ class StationCalls:
             self._begin(frame, raw, received_at, effects)
         if waiting is not None and not waiting:
             self._waiting = None
-
-
-def _transaction_of(inbound: Inbound, ended: str | int | None) -> str:
-    if inbound.transaction_id is not None:
-        return str(inbound.transaction_id)
-    if ended is not None:
-        return str(ended)
-    info = inbound.payload.get("transactionInfo")
-    return str(info.get("transactionId", "")) if type(info) is dict else ""

@@ -11,7 +11,7 @@ from ocpp_gateway.core.dialect import Dialect
 from ocpp_gateway.core.handlers import Version
 from ocpp_gateway.core.policy import SessionPolicy
 from ocpp_gateway.core.session import Session
-from ocpp_gateway.core.session_effects import Ask, Instant, Publish, Recall, Send, SessionEffect
+from ocpp_gateway.core.session_effects import Ask, Publish, Recall, Send, SessionEffect
 
 E = TypeVar("E", bound=SessionEffect)
 EPOCH = 1_763_800_000_123_456
@@ -35,13 +35,13 @@ class Conversation:
         check_outbound: bool = True,
     ) -> None:
         self.session = Session(
-            Dialect(version, check_outbound=check_outbound), station, epoch, policy or SessionPolicy(), boot, 0.0
+            Dialect(version, check_outbound=check_outbound), station, epoch, policy or SessionPolicy(), boot
         )
-        self.now = Instant(0.0, utc(0))
+        self.now = utc(0)
         self.effects: list[SessionEffect] = []
 
     def at(self, second: float) -> None:
-        self.now = Instant(second, utc(second))
+        self.now = utc(second)
 
     def hear(self, raw: str | bytes | list[Any]) -> list[SessionEffect]:
         text = orjson.dumps(raw) if isinstance(raw, list) else raw
@@ -71,11 +71,11 @@ class Conversation:
         return event
 
     def recalled(self, value: bytes | None = None) -> list[SessionEffect]:
-        self.effects = self.session.recalled(self.one(Recall).token, value, self.now)
+        self.effects = self.session.recalled(self.one(Recall).token, value)
         return self.effects
 
     def decided(self, decision: Mapping[str, Any] | None) -> list[SessionEffect]:
-        self.effects = self.session.decided(self.one(Ask).token, decision, self.now)
+        self.effects = self.session.decided(self.one(Ask).token, decision)
         return self.effects
 
     def acknowledged(self) -> list[SessionEffect]:

@@ -24,7 +24,6 @@ from ocpp_gateway.core.session_effects import (
     Ask,
     CallEnded,
     Close,
-    Instant,
     Publish,
     Recall,
     Remember,
@@ -50,10 +49,8 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 class Talk(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        policy = SessionPolicy(
-            asks=frozenset({"StartTransaction", "BootNotification"}), message_interval=1e-6, message_burst=10**6
-        )
-        self.session = Session(DIALECT, "CP1", EPOCH, policy, None, 0.0)
+        policy = SessionPolicy(asks=frozenset({"StartTransaction", "BootNotification"}))
+        self.session = Session(DIALECT, "CP1", EPOCH, policy, None)
         self.clock = 0.0
         self.sent: list[str] = []
         """Message ids in the station's order."""
@@ -72,8 +69,8 @@ class Talk(RuleBasedStateMachine):
         self.closed = False
 
     @property
-    def now(self) -> Instant:
-        return Instant(self.clock, utc(self.clock % 3000))
+    def now(self) -> str:
+        return utc(self.clock % 3000)
 
     def apply(self, effects: list[SessionEffect] | None) -> None:
         for effect in effects or []:
@@ -143,22 +140,22 @@ class Talk(RuleBasedStateMachine):
         assert isinstance(self.waiting, Recall)
         recall, self.waiting = self.waiting, None
         value = None if away else self.tx.get(recall.digest)
-        self.apply(self.session.recalled(recall.token, value, self.now))
+        self.apply(self.session.recalled(recall.token, value))
 
     @precondition(lambda self: isinstance(self.waiting, Ask))
     @rule(decision=st.sampled_from([None, {"idTokenInfo": {"status": "Accepted"}, "status": "Accepted"}]))
     def backend_decides(self, decision: dict[str, Any] | None) -> None:
         assert isinstance(self.waiting, Ask)
         ask, self.waiting = self.waiting, None
-        self.apply(self.session.decided(ask.token, decision, self.now))
+        self.apply(self.session.decided(ask.token, decision))
 
     @rule(token=st.integers(0, 50))
     def stale_reports_change_nothing(self, token: int) -> None:
         if self.waiting is not None and self.waiting.token == token:
             return
         assert self.session.acknowledged(token, self.now) == []
-        assert self.session.decided(token, None, self.now) == []
-        assert self.session.recalled(token, b"{}", self.now) == []
+        assert self.session.decided(token, None) == []
+        assert self.session.recalled(token, b"{}") == []
 
     @rule()
     def we_call(self) -> None:

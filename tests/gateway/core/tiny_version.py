@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ocpp_gateway.core.handlers import JsonObject, Uplink, UplinkContext, Version
 
 
@@ -82,6 +84,17 @@ TINY16 = Version(
     calls=frozenset({"Reset", "TriggerMessage", "RemoteStartTransaction", "GetConfiguration", "SetChargingProfile"}),
     not_while_pending=frozenset({"RemoteStartTransaction"}),
 )
+
+
+def _odd_answer(payload: JsonObject, context: UplinkContext) -> JsonObject:
+    return {"odd": 1}
+
+
+ODD16 = replace(
+    TINY16,
+    uplink={row.action: replace(row, answer=_odd_answer, constant_answer=False) for row in ROWS16},
+)
+"""Every answer breaks its schema, as after a mistake in a table."""
 
 
 def _measured(payload: JsonObject, context: UplinkContext) -> JsonObject:
