@@ -72,8 +72,12 @@ class Plane:
 
     async def run(self) -> None:
         """For ever. An outage of the store is waited out; the pods keep what they have."""
+        task = asyncio.current_task()
+        assert task is not None
         try:
-            while True:
+            while (
+                not task.cancelling()
+            ):  # redis-py 8.1 swallows a cancellation that meets its pipeline at the wrong moment
                 self._woken.clear()
                 try:
                     await self.look()
@@ -83,7 +87,11 @@ class Plane:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), INTERVAL)
         finally:
-            await self._store.aclose()
+            await self.close()
+
+    async def close(self) -> None:
+        """Leave the store."""
+        await self._store.aclose()
 
     async def look(self) -> None:
         """One pass."""
