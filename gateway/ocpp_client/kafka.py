@@ -1,0 +1,88 @@
+"""How a backend reaches Kafka: one description, used by every producer and consumer of this package."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from ocpp_client.errors import KafkaUnavailable
+
+log = logging.getLogger(__name__)
+
+_STOP_TIMEOUT = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaAccess:
+    """Times in seconds. TLS and SASL as aiokafka names them."""
+
+    bootstrap_servers: tuple[str, ...]
+    client_id: str = "chargegateway-client"
+    request_timeout: float = 5.0
+    metadata_max_age: float = 20.0
+    security_protocol: str = "PLAINTEXT"
+    ssl_context: ssl.SSLContext | None = field(default=None, compare=False)
+    sasl_mechanism: str = "SCRAM-SHA-512"
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, bootstrap: str) -> KafkaAccess:
+        """From ``host:port`` or several of them with commas."""
+        return cls(tuple(server.strip() for server in bootstrap.split(",") if server.strip()))
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "bootstrap_servers": list(self.bootstrap_servers),
+            "client_id": self.client_id,
+            "request_timeout_ms": round(self.request_timeout * 1000),
+            "metadata_max_age_ms": round(self.metadata_max_age * 1000),
+            "security_protocol": self.security_protocol,
+            "ssl_context": self.ssl_context,
+            "sasl_mechanism": self.sasl_mechanism,
+            "sasl_plain_username": self.username,
+            "sasl_plain_password": self.password,
+        }
+
+    def producer(self) -> AIOKafkaProducer:
+        """``acks=all``. Not idempotent: that mode has no delivery time-out, and ids de-duplicate better."""
+        return AIOKafkaProducer(**self.arguments(), acks="all", enable_idempotence=False, linger_ms=0)
+
+    def consumer(self, *topics: str, group_id: str | None = None) -> AIOKafkaConsumer:
+        """Never skips: without a position of its own it begins at the oldest record. Commits are the caller's."""
+        return AIOKafkaConsumer(
+            *topics,
+            **self.arguments(),
+            group_id=group_id,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=100,
+        )
+
+    async def start(self, client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+        """Raises KafkaUnavailable when no broker answers."""
+        try:
+            await client.start()
+        except (KafkaError, OSError) as error:
+            await stop(client)
+            raise KafkaUnavailable(f"Kafka at {', '.join(self.bootstrap_servers)} does not answer: {error}") from error
+        except BaseException:
+            await stop(client)
+            raise
+
+
+async def stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Close, but not for longer than a few seconds: a producer waits for brokers that may be away."""
+    stopping: Awaitable[None] = client.stop()
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT):
+            await stopping
+    except (KafkaError, TimeoutError) as error:
+        log.warning("a Kafka client did not stop cleanly: %s", error or type(error).__name__)
