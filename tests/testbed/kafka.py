@@ -40,6 +40,9 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# A killed broker may register again only when its last session has ended (9 s by default).
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 # Tests make many topics of 128 partitions, and an index file is allocated at its full size.
 log.index.size.max.bytes=65536
 """
