@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import RedisError, ResponseError
 
 from ocpp_contract import scripts
+
+log = logging.getLogger(__name__)
 
 Command: TypeAlias = tuple[str | bytes | int, ...]
 Reply: TypeAlias = Any
@@ -54,10 +57,13 @@ class WrongServer(Exception):
     """What answered is no master, or hides what it is."""
 
 
-def _run_of(info: bytes) -> str:
+def _fields(info: bytes) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in info.decode("utf-8", "replace").split("\r\n") if ":" in line)
+
+
+def _run_of(fields: dict[str, str]) -> str:
     """The run: the process's ``run_id``; with the replication id for a promoted replica, because a process that is
     demoted and promoted again keeps its ``run_id`` while writes in between are gone."""
-    fields = dict(line.split(":", 1) for line in info.decode("utf-8", "replace").split("\r\n") if ":" in line)
     if fields.get("role") != "master":
         raise WrongServer(f"is no master but {fields.get('role', 'unknown')}")
     if not fields.get("run_id"):
@@ -92,8 +98,12 @@ class Link:
         try:
             async with asyncio.timeout(access.timeout):
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-                await connection.send_command("INFO", "server", "replication", check_health=False)
-                run_id = _run_of(await connection.read_response())
+                await connection.send_command("INFO", "server", "replication", "memory", check_health=False)
+                info = _fields(await connection.read_response())
+                run_id = _run_of(info)
+                if info.get("maxmemory_policy", "noeviction") != "noeviction":
+                    policy = info["maxmemory_policy"]
+                    log.warning("redis %s:%d may evict records: maxmemory-policy is %s", *address, policy)
                 load = [("SCRIPT", "LOAD", script.text) for script in scripts.ALL]
                 await connection.send_packed_command(connection.pack_commands(load), check_health=False)
                 for _ in load:
@@ -185,11 +195,12 @@ class Link:
 def _connection(address: Address, access: RedisAccess) -> Connection:
     password = access.password_file.read_text().strip() if access.password_file else None
     settings: dict[str, Any] = {
-        "host": address.host,
+        "host": address.host.strip("[]"),  # as IPv6 addresses are written with a port
         "port": address.port,
         "username": access.username,
         "password": password,
         "client_name": access.client_name,
+        "driver_info": None,  # CLIENT SETINFO is younger than Redis 7.0 and another thing for an ACL to allow
         "protocol": 2,
         # Time is kept by the link: a timer per reply would cost more than the reply.
         "socket_timeout": None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +16,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from ocpp_contract import scripts
 from ocpp_contract.ids import ChargePointId
 from ocpp_gateway.adapters.redis_link import Address, Link, LinkLost, RedisAccess, WrongServer
+from ocpp_gateway.adapters.station_projection import Applied, StationProjection
 from ocpp_gateway.core import effects
 from tests.gateway.adapters.test_redis_store import FAR, A, P, command_id, opened, registration, until
 from tests.testbed.processes import free_port
-from tests.testbed.redis import RedisServer
+from tests.testbed.redis import RedisCluster, RedisServer
 
 
 @pytest.fixture
@@ -108,6 +110,46 @@ async def test_tls_and_acl(servers: ExitStack, tmp_path: Path) -> None:
     password.write_text("wrong")
     with pytest.raises(AuthenticationError):
         await Link.open(Address("localhost", port), access)
+
+
+async def test_the_acl_of_the_docs_is_enough(servers: ExitStack, redis_cluster: RedisCluster, tmp_path: Path) -> None:
+    [line] = re.findall(r"ACL SETUSER gateway .*", Path("docs/redis.md").read_text())
+    password = tmp_path / "password"
+    password.write_text("PASSWORD")
+    alone = servers.enter_context(RedisServer())
+    for nodes, cluster in (([alone], False), (redis_cluster.nodes, True)):
+        for node in nodes:
+            with node.client() as client:
+                client.execute_command(*line.split())
+        access = RedisAccess(username="gateway", password_file=password)
+        async with opened(*(node.port for node in nodes), cluster=cluster, access=access) as (store, _):
+            epoch = (await store.execute(registration())).epoch
+            command, station = command_id(), ChargePointId("CP-1")
+            claim = (await store.execute(effects.ClaimCommand(station, command, A, epoch, None, FAR, 60))).claim
+            assert await store.execute(effects.PutBack(station, command, claim, None)) is True
+            taken = await store.execute(effects.Take(P, A, 0, True))
+            held = (effects.HeldPartition(P, taken.epoch),)
+            assert (await store.execute(effects.Renew(A, held, 1, 1, False))).partitions[0].state == "held"
+            await store.execute(effects.MarkRun("x"))
+            await store.execute(effects.GetConn((station,)))
+            await store.companions.remember(station, "digest", b"value")
+            projection = StationProjection(store.shards, store.keys)
+            projection.partitions = 1
+            await projection.apply([Applied(station, "record", 1, b"{}"), Applied(station, "record", 2, None)])
+            await projection.mark(0, 3, projection.runs or "")
+            assert await projection.look_up(station) is None
+            assert await store.execute(effects.Delete(station, epoch, None)) is True
+            assert await store.execute(effects.Release(P, A, taken.epoch)) is True
+            epoch = (await store.execute(registration())).epoch
+            with pytest.raises(effects.Unknown, match="0 of 1"):
+                await store.execute(effects.ClaimCommand(station, command_id(), A, epoch, None, FAR, 60, replicas=1))
+
+
+async def test_a_server_that_may_evict_is_named(servers: ExitStack, caplog: pytest.LogCaptureFixture) -> None:
+    server = servers.enter_context(RedisServer("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"))
+    link = await Link.open(Address("127.0.0.1", server.port), RedisAccess())
+    await link.close()
+    assert "maxmemory-policy is allkeys-lru" in caplog.text
 
 
 async def test_a_replica_is_not_served_and_its_promotion_is_another_run(servers: ExitStack) -> None:

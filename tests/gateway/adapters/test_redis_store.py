@@ -34,16 +34,15 @@ _numbers = itertools.count(1)
 
 @asynccontextmanager
 async def opened(
-    *ports: int, prefix: str = "", timeout: float = 0.8, cluster: bool = False, **settings: float
+    *ports: int, prefix: str = "", timeout: float = 0.8, cluster: bool = False, access: RedisAccess | None = None
 ) -> AsyncIterator[tuple[Store, list[tuple[str, str]]]]:
     runs: list[tuple[str, str]] = []
     store = Store(
         StoreSettings(
             addresses=tuple(Address("127.0.0.1", port) for port in ports),
-            access=RedisAccess(timeout=timeout),
+            access=access or RedisAccess(timeout=timeout),
             key_prefix=prefix,
             cluster=cluster,
-            **settings,
         ),
         on_run=lambda shard, run_id: runs.append((shard, run_id)),
     )
