@@ -22,20 +22,24 @@ def direct(action: str) -> Downlink:
 
 
 def answered(command_type: str) -> Callable[[JsonObject, Call, JsonObject], Answered]:
-    status_list = COMMAND_TYPES[command_type].status_list
+    status_list, positive = COMMAND_TYPES[command_type].status_list, COMMAND_TYPES[command_type].positive
 
     def outcome(payload: JsonObject, call: Call, response: JsonObject) -> Answered:
         if status_list is None:
             return Answered(response.get("status"), response)
         name, field = status_list
-        return Answered(_status_of_all([one.get(field) for one in response.get(name, [])]), response)
+        return Answered(_status_of_all([one.get(field) for one in response.get(name, [])], positive), response)
 
     return outcome
 
 
-def _status_of_all(statuses: list[str | None]) -> str | None:
-    """Accepted when all are; else the first that is not, so that one word tells what to look for."""
-    return next((status for status in statuses if status != "Accepted"), "Accepted" if statuses else None)
+def _status_of_all(statuses: list[str | None], positive: frozenset[str]) -> str | None:
+    """One word for a list: the first refusal, else the first that is not plainly Accepted, else Accepted."""
+    for wanted in (positive, {"Accepted"}):
+        for status in statuses:
+            if status not in wanted:
+                return status
+    return "Accepted" if statuses else None
 
 
 def ocpp_call(version: str, calls: frozenset[str]) -> Downlink:
