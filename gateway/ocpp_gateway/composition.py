@@ -537,7 +537,11 @@ def listener_options(listener: Listener) -> ListenerOptions:
     """Raises TlsError when certificates cannot be used."""
     tls = None
     if listener.tls is not None:
-        tls = ListenerTls(listener.tls.certificates, modern=listener.tls.cipher_suites == "Modern")
+        tls = ListenerTls(
+            listener.tls.certificates,
+            modern=listener.tls.cipher_suites == "Modern",
+            minimum=listener.tls.minimum_version,
+        )
     return ListenerOptions(
         name=listener.name,
         host=listener.host,

@@ -10,6 +10,7 @@ import logging
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 # keys, which Python's default leaves out for their lack of forward secrecy.
 _MODERN = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _COMPATIBLE = _MODERN + ":AES128-GCM-SHA256:AES256-GCM-SHA384"
+
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 class TlsError(ValueError):
@@ -31,11 +34,11 @@ class ListenerTls:
         certificates: Sequence[tuple[Path, Path]],
         *,
         modern: bool = False,
-        minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+        minimum: Literal["1.2", "1.3"] = "1.2",
     ) -> None:
         self._certificates = tuple(certificates)
         self._modern = modern
-        self._minimum = minimum
+        self._minimum = _VERSIONS[minimum]
         self._seen = self._fingerprint()
         self._current = self._load()
         self.context = self._load()

@@ -128,6 +128,14 @@ async def test_tls_below_1_2_is_refused(certificates: Certificates) -> None:
         assert port.counted["handshake_failed", "tls"] == 1
 
 
+async def test_a_listener_may_demand_tls_1_3(certificates: Certificates) -> None:
+    async with station_port(tls=ListenerTls(certificates.pairs, minimum="1.3")) as port:
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            await station(port, certificates.client(version=ssl.TLSVersion.TLSv1_2))
+        async with station(port, certificates.client()) as connection:
+            assert cipher(connection).startswith("TLS_")
+
+
 async def test_a_station_that_sends_no_server_name(certificates: Certificates) -> None:
     context = certificates.client()
     context.check_hostname = False
