@@ -84,19 +84,23 @@ def _start_answer(payload: JsonObject, context: UplinkContext) -> JsonObject:
 
 def _stop(payload: JsonObject, context: UplinkContext) -> JsonObject:
     # 6.47: the reason may only be left out when it is Local. Its connector is not in the message: consumers join by ref.
+    # The end of a transaction is told as long as it says which one: an invented reason or a missing reading is kept or
+    # left out (schemaErrors name it), so that billing hears of the end as it hears of every other.
     transaction_id = payload["transactionId"]
     reason = payload.get("reason", "Local")
     data: JsonObject = {
         "transactionId": str(transaction_id),
         "transactionRef": context.transaction_ref(transaction_id),
-        "stoppedReason": STOPPED_REASON[reason],
+        "stoppedReason": STOPPED_REASON.get(reason, "Other"),
         "stoppedReasonDetail": reason,
-        "meterStop": str(payload["meterStop"]),
-        "meterValue": [
-            *meter_values(payload.get("transactionData", [])),
-            _register(payload["timestamp"], payload["meterStop"], "Transaction.End"),
-        ],
     }
+    values = meter_values(payload.get("transactionData", []))
+    if "meterStop" in payload:
+        data["meterStop"] = str(payload["meterStop"])
+        if "timestamp" in payload:
+            values.append(_register(payload["timestamp"], payload["meterStop"], "Transaction.End"))
+    if values:
+        data["meterValue"] = values
     if (tag := payload.get("idTag")) is not None:
         data["idToken"] = id_token(tag)
     return data
