@@ -26,6 +26,8 @@ from ocpp_contract import scripts
 
 log = logging.getLogger(__name__)
 
+_LATE = 0.05
+
 Command: TypeAlias = tuple[str | bytes | int, ...]
 Reply: TypeAlias = Any
 """What the server said (bytes, int, list, None), a ResponseError that it answered, or a LinkLost."""
@@ -177,17 +179,17 @@ class Link:
         except Exception as error:  # whatever it is, no reply can be told from another any more
             self.end(str(error) or repr(error))
 
-    def _overdue(self, due: float) -> None:
+    def _overdue(self, due: float, graced: bool = False) -> None:
         """Look at the oldest unanswered request. If we ourselves were late, what has arrived meanwhile is read first."""
         now = self._loop.time()
         self._watch = None
         if not self._pending:
             return
         oldest = self._pending[0][1]
-        if now - due > 0.05:
-            self._watch = self._loop.call_later(0.05, self._overdue, now + 0.05)
-        elif oldest > now:
+        if oldest > now:
             self._watch = self._loop.call_at(oldest, self._overdue, oldest)
+        elif now - due > _LATE and not graced:  # once only: a loop that is always late must not wait for ever
+            self._watch = self._loop.call_later(_LATE, self._overdue, now + _LATE, True)
         else:
             self.end(f"no answer within {self._timeout:g} s")
 
