@@ -234,6 +234,7 @@ class Conversation:
                     "event was not published",
                     extra={"event": event, "station": self.charge_point_id, "reason": str(error)},
                 )
+                self.carry_out(self.session.refused(token))
 
         ports.producer.publish(
             ports.events_topic, self._key, effect.value, self._all.headers(event, effect.ce_id, self._key), acknowledged

@@ -8,7 +8,7 @@ and our own CALLs (`call`, `timed_out`, `forget`). Output: a list of effects, to
 | Send(frame) | answers, CALLERRORs, our CALLs | |
 | Recall(token, digest) | StartTransaction (1.6) | `recalled(token, value or None)`, None also when the store is away |
 | Ask(token, kind, event, ce_id, value) | a backend decides | `decided(token, decision)` |
-| Publish(token, event, ce_id, value, transaction) | every event | `acknowledged(token, utc)` once Kafka has it, else never |
+| Publish(token, event, ce_id, value, transaction) | every event | `acknowledged(token, utc)`, or `refused(token)` for good |
 | Remember(digest, value) | after Kafka, before the answer | |
 | BootRecorded(status, interval, at) | BootNotification answered | |
 | CallEnded(message_id, ...) | our CALL was answered, perhaps late | |
@@ -36,8 +36,9 @@ from ocpp_gateway.core.faults import Fault, read_code
 from ocpp_gateway.core.frames import BrokenFrame, ErrorFrame, Frame
 from ocpp_gateway.core.our_calls import OurCalls
 from ocpp_gateway.core.policy import SessionPolicy, Validation
+from ocpp_gateway.core.reception import refuse
 from ocpp_gateway.core.session_effects import Count, Send, SessionEffect
-from ocpp_gateway.core.station_calls import StationCalls, refuse
+from ocpp_gateway.core.station_calls import StationCalls
 
 
 class Session:
@@ -149,6 +150,10 @@ class Session:
     def acknowledged(self, token: int, utc: str) -> list[SessionEffect]:
         """Kafka has the event: now, and not before, the station gets its answer."""
         return self._theirs.acknowledged(token, utc)
+
+    def refused(self, token: int) -> list[SessionEffect]:
+        """Kafka refused the event for good: no answer, and the station may try again."""
+        return self._theirs.refused(token)
 
     def closed(self) -> None:
         """The socket has gone: reports still under way are ignored. What becomes of our CALLs is the delivery's business."""

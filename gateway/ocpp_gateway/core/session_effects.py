@@ -6,7 +6,7 @@
 | Ask | a decision of the backend is needed | `session.decided(token, decision)` |
 | Recall | read `{conn:<id>}:tx:<digest>` | `session.recalled(token, value or None)`; store away: None |
 | Remember | write `{conn:<id>}:tx:<digest>` | |
-| Publish | event to `ocpp-events-up` | `session.acknowledged(token, utc)` once Kafka acknowledged it, else never |
+| Publish | event to `ocpp-events-up` | `session.acknowledged(token, utc)`, or `session.refused(token)` for good |
 | CallEnded | our CALL was answered | |
 | BootRecorded | write `{conn:<id>}:boot` | |
 | Close | close the socket (write out what was sent before, then abort) | `session.closed()` |

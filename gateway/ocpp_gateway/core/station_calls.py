@@ -1,9 +1,8 @@
 """The station's half of the conversation: its CALLs, one after the other, until each is answered.
 
-A CALL passes: stored answer? -> known action? -> admitted by the boot state? -> schema -> Recall (1.6 StartTransaction)
--> Ask (where a backend decides) -> Publish -> acknowledged -> Send. So an answer implies that its event is in Kafka.
-While Kafka is away the answer is simply not given; it is never a CALLERROR, which would burn the station's retries. A failed check of
-our own answer does not withhold the .conf of a transaction message either.
+A CALL passes: stored answer? -> checks (`reception`) -> Recall (1.6 StartTransaction) -> Ask (where a backend decides) ->
+Publish -> acknowledged -> Send. So an answer implies that its event is in Kafka. While Kafka is away the answer is simply
+not given; it is never a CALLERROR, which would burn the station's retries.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ import orjson
 
 from ocpp_gateway.core import frames
 from ocpp_gateway.core.boot import Boot
-from ocpp_gateway.core.dialect import Dialect, Route
+from ocpp_gateway.core.dialect import Dialect
 from ocpp_gateway.core.faults import Fault
-from ocpp_gateway.core.frames import BrokenFrame, Frame
+from ocpp_gateway.core.frames import Frame
 from ocpp_gateway.core.inbound import MAPPING_ERRORS, Inbound
 from ocpp_gateway.core.our_answers import EMPTY, StoredAnswers, make_answer
-from ocpp_gateway.core.policy import SessionPolicy, Validation
-from ocpp_gateway.core.schemas import Violation, examine
+from ocpp_gateway.core.policy import SessionPolicy
+from ocpp_gateway.core.reception import check, refuse
 from ocpp_gateway.core.session_effects import (
     Ask,
     BootRecorded,
@@ -34,11 +33,9 @@ from ocpp_gateway.core.session_effects import (
     Send,
     SessionEffect,
 )
-from ocpp_gateway.core.signed import unwrap
 from ocpp_gateway.core.transactions import ENDED, Remembered, end_digest
 
 _MAX_OPEN_TRANSACTIONS: Final = 64
-SIGNED: Final = "-Signed"
 
 
 class _Stage:
@@ -48,23 +45,6 @@ class _Stage:
     RECALL_END = 2
     ASK = 3
     PUBLISH = 4
-
-
-def refuse(
-    dialect: Dialect,
-    message_id: str | None,
-    fault: Fault,
-    description: str,
-    violations: tuple[Violation, ...],
-    effects: list[SessionEffect],
-) -> None:
-    """CALLERROR. `message_id` None: what was wrong is not to be answered (a SEND, or an answer), only counted."""
-    effects.append(Count("call_errors", fault.value))
-    if message_id is not None:
-        details = {"errors": [str(violation) for violation in violations]} if violations else {}
-        effects.append(
-            Send(frames.write_error(frames.CALLERROR, message_id, dialect.spelling(fault), description, details))
-        )
 
 
 class StationCalls:
@@ -136,44 +116,21 @@ class StationCalls:
             effects.append(Count("calls_before_their_turn"))
 
     def _begin(self, frame: Frame, raw: bytes, received_at: str, effects: list[SessionEffect]) -> None:
-        _, message_id, action, payload = frame
-        answer_to = message_id if frame.type == frames.CALL else None
+        message_id = frame.message_id
+        answered = frame.type == frames.CALL
         fingerprint = hash(raw)
         stored = self._answers.find(message_id, fingerprint) if self._answers is not None else None
-        if stored is not None and answer_to is not None:
+        if stored is not None and answered:
             effects.append(Count("answers_repeated"))
             effects.append(Send(frames.write_result(message_id, stored)))
             return
-        dialect = self._dialect
-        route = dialect.route(action)
-        if route is None:
-            if action.endswith(SIGNED) and dialect.version.exact_numbers:
-                self._begin_signed(frame, received_at, effects)
-                return
-            fault = dialect.unknown(action)
-            refuse(dialect, answer_to, fault, f"{action[:64]} is not for us", (), effects)
+        checked = check(frame, raw, self._dialect, self._boot, self._policy, effects)
+        if checked is None:
             return
-        if not self._boot.admits(action):
-            refuse(dialect, answer_to, Fault.SECURITY, f"not accepted yet: {self._boot.status}", (), effects)
-            return
-        schema_errors: tuple[str, ...] = ()
-        if route.request is not None and not route.request.is_valid(payload):
-            violations = self._judge(route, payload, effects)
-            if violations:
-                if not self._keeps(route, payload):
-                    first = violations[0]
-                    effects.append(Count("schema_violations", action))
-                    refuse(dialect, answer_to, first.fault, str(first), violations, effects)
-                    return
-                schema_errors = tuple(map(str, violations))
-                effects.append(Count("schema_violations_kept", action))
+        route, payload, schema_errors = checked
         row = route.row
-        if route.exact and frames.needs_exact(raw):
-            payload = frames.parse_exact(raw)[3]
         self._serial += 1
-        inbound = Inbound(
-            self._serial, message_id, fingerprint, route, payload, received_at, answer_to is not None, schema_errors
-        )
+        inbound = Inbound(self._serial, message_id, fingerprint, route, payload, received_at, answered, schema_errors)
         if row.event is None:
             # Heartbeat: answered at once, nothing to publish.
             self._answer(inbound, received_at, effects)
@@ -185,37 +142,6 @@ class StationCalls:
             effects.append(Recall(inbound.token, inbound.digest(self._charge_point_id)))
         else:
             self._ask_or_publish(inbound, effects)
-
-    def _begin_signed(self, frame: Frame, received_at: str, effects: list[SessionEffect]) -> None:
-        answer_to = frame.message_id if frame.type == frames.CALL else None
-        inner = unwrap(frame.payload)
-        if inner is None:
-            refuse(self._dialect, answer_to, Fault.FORMAT, "no JSON Web Signature around an object", (), effects)
-            return
-        effects.append(Count("signed_messages"))
-        # The frame as it would have come unsigned, from the very bytes that were signed: numbers keep their text.
-        action = frame.action.removesuffix(SIGNED)
-        raw = orjson.dumps([frame.type, frame.message_id, action, orjson.Fragment(inner)])
-        try:
-            unsigned = frames.parse(raw, self._policy.json_depth)
-        except BrokenFrame as broken:
-            refuse(self._dialect, answer_to, broken.fault, broken.description, (), effects)
-            return
-        assert type(unsigned) is Frame
-        self._begin(unsigned, raw, received_at, effects)
-
-    def _judge(self, route: Route, payload: Any, effects: list[SessionEffect]) -> tuple[Violation, ...]:
-        assert route.request is not None
-        findings = examine(route.request, payload, strict=self._policy.validation is Validation.STRICT)
-        effects.extend(Count("quirks", quirk) for quirk in findings.quirks)
-        return findings.violations
-
-    def _keeps(self, route: Route, payload: Any) -> bool:
-        if self._policy.validation is Validation.LENIENT:
-            return True
-        if self._policy.validation is Validation.STRICT:
-            return False
-        return route.row.transaction and route.identified(payload)
 
     # --------------------------------------------------------------------------------------- recall, decide, publish
 
@@ -298,6 +224,15 @@ class StationCalls:
         self._follow_transaction(inbound, effects)
         self._answer(inbound, utc, effects)
         self._next(effects)
+        return effects
+
+    def refused(self, token: int) -> list[SessionEffect]:
+        """The event will never be in Kafka: no answer, so the station keeps its message and tries again."""
+        effects: list[SessionEffect] = []
+        inbound = self._current
+        if inbound is not None and inbound.token == token and self._stage == _Stage.PUBLISH:
+            self._current = None
+            self._next(effects)
         return effects
 
     def _answer(self, inbound: Inbound, at: str, effects: list[SessionEffect]) -> None:

@@ -79,6 +79,19 @@ def test_an_acknowledgement_of_something_else_answers_nothing(talk: Conversation
     assert talk.session.acknowledged(token, talk.now) == [], "acknowledged twice, answered once"
 
 
+def test_an_event_that_kafka_refuses_for_good_is_not_answered_and_may_be_tried_again(talk: Conversation) -> None:
+    talk.hear([2, "m1", "MeterValues", METER])
+    token, ce = talk.one(Publish).token, talk.one(Publish).ce_id
+    talk.hear([2, "h1", "Heartbeat", {}])
+    talk.effects = talk.session.refused(token)
+    assert [frame[1] for frame in talk.frames] == ["h1"], "the ones behind it go on"
+    assert talk.session.acknowledged(token, talk.now) == []
+    talk.hear([2, "m1", "MeterValues", METER])
+    assert talk.one(Publish).ce_id == ce
+    talk.acknowledged()
+    assert talk.answer == [3, "m1", {}]
+
+
 @pytest.mark.parametrize(
     ("stated", "occurred", "assumed"),
     [
