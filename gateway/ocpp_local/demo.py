@@ -42,6 +42,9 @@ SETTINGS = {
     "COMMANDS__LATE_WINDOW": "2s",
 }
 COMMANDS_PER_SECOND = 15.0
+BURST = 4
+"""Commands to each charge point of the gateway that is about to be killed: some are written, some are not, nobody knows which."""
+THINKING = 0.05
 
 
 class BrokerKind(StrEnum):
@@ -114,6 +117,7 @@ class Demo:
     account: Account = field(default_factory=Account)
     stations: list[Station] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
+    tokens: int = 0
     last_line: str = ""
     began: float = field(default_factory=time.monotonic)
     figures: dict[str, str] = field(default_factory=dict)
@@ -212,13 +216,15 @@ class Demo:
 
     async def _kill_under_load(self, system: System, backend: Backend) -> None:
         self.title("Commands flow, and a gateway is killed in the middle")
-        end = self.began + self.seconds - 10.0
+        end = self.began + self.seconds - 6.0
         stream = asyncio.create_task(self._stream(backend, end))
         try:
             await asyncio.sleep(max(3.0, (end - time.monotonic()) * 0.3))
             victim = await self._victim(system, backend)
             mine = [one for one in self.stations if (await self._pod_of(backend, one)) == victim.name]
             calm = self._latency()
+            for one in mine * BURST:
+                await self._data_transfer(backend, one)
             open_now = len(self.account.open_commands())
             killed = time.monotonic()
             victim.send(signal.SIGKILL)
@@ -242,14 +248,20 @@ class Demo:
         number = 0
         while time.monotonic() < end:
             one = self.stations[number % len(self.stations)]
-            token = f"demo-{number:05}"
             kind = ("DataTransfer", "GetVariables", "TriggerMessage")[(number // len(self.stations)) % 3]
-            payload = _payload(kind, token)
-            # DataTransfer must never be written twice: its data shows in the ledgers how often it was.
-            marker = token if kind == "DataTransfer" else None
-            await backend.send(one.id, kind, payload, DEADLINE, marker=marker, urgent=number % 5 == 0)
+            if kind == "DataTransfer":
+                await self._data_transfer(backend, one)
+            else:
+                await backend.send(one.id, kind, _PAYLOADS[kind], DEADLINE, urgent=number % 5 == 0)
             number += 1
             await asyncio.sleep(1 / COMMANDS_PER_SECOND)
+
+    async def _data_transfer(self, backend: Backend, one: Station) -> None:
+        """A command that must never be written twice: its data shows in the ledgers how often it was."""
+        self.tokens += 1
+        token = f"demo-{self.tokens:05}"
+        payload = {"vendorId": "demo", "messageId": "note", "data": token}
+        await backend.send(one.id, "DataTransfer", payload, DEADLINE, marker=token)
 
     async def _owned_again(self, system: System, backend: Backend, victim: Pod, killed: float) -> None:
         async with asyncio.timeout(20):
@@ -302,7 +314,9 @@ class Demo:
     def _make_stations(self, system: System) -> list[Station]:
         for number in range(self.station_count):
             version = SUBPROTOCOLS[number % len(SUBPROTOCOLS)]
-            self.stations.append(station(f"CP-{number + 1:03}", system.station_url, version, meter_interval=2.0))
+            self.stations.append(
+                station(f"CP-{number + 1:03}", system.station_url, version, meter_interval=2.0, thinking=THINKING)
+            )
         return self.stations
 
     def _event(self, kind: str, value: dict[str, Any]) -> None:
@@ -383,13 +397,12 @@ class Demo:
             )
 
 
-def _payload(kind: str, token: str) -> dict[str, Any]:
-    if kind == "DataTransfer":
-        return {"vendorId": "demo", "messageId": "note", "data": token}
-    if kind == "TriggerMessage":
-        return {"requestedMessage": "Heartbeat"}
-    component, variable = {"name": "OCPPCommCtrlr"}, {"name": "HeartbeatInterval"}
-    return {"getVariableData": [{"component": component, "variable": variable}]}
+_PAYLOADS: dict[str, dict[str, Any]] = {
+    "TriggerMessage": {"requestedMessage": "Heartbeat"},
+    "GetVariables": {
+        "getVariableData": [{"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}]
+    },
+}
 
 
 def _listed(counter: Counter[Any]) -> str:

@@ -6,6 +6,7 @@ answered NotImplemented by the library, as a small station would.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -64,8 +65,9 @@ class _Obeys:
         return self._result("TriggerMessage", status="Accepted")
 
     @on("DataTransfer")
-    def on_data_transfer(self, call_unique_id: str, data: Any = "", **_: Any) -> Any:
+    async def on_data_transfer(self, call_unique_id: str, data: Any = "", **_: Any) -> Any:
         self.station.note("DataTransfer", call_unique_id, str(data))
+        await asyncio.sleep(self.station.thinking)
         return self._result("DataTransfer", status="Accepted")
 
     @on("ClearCache")

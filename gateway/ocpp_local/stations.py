@@ -122,9 +122,10 @@ class Station:
         subprotocol: str,
         converse: Callable[[Station, ClientConnection], Conversation],
         meter_interval: float = 5.0,
+        thinking: float = 0.0,
         on_change: Callable[[Station], None] = lambda station: None,
     ) -> None:
-        """`url` ends in `/`; the id is appended."""
+        """`url` ends in `/`; the id is appended. `thinking`: seconds it takes to carry out a command before it answers."""
         self.id = station_id
         self.url = f"{url}{station_id}"
         self.subprotocol = subprotocol
@@ -133,6 +134,7 @@ class Station:
         self.online = False
         self.booted = False
         self.meter_interval = meter_interval
+        self.thinking = thinking
         self.variables = {"HeartbeatInterval": "300", "MeterValueSampleInterval": str(int(meter_interval))}
         self._converse = converse
         self._on_change = on_change

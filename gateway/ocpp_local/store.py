@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from ocpp_contract.names import Keys
 from ocpp_local.processes import Child, Children, LocalError, free_port
 
 START_TIMEOUT = 15.0
@@ -43,6 +44,22 @@ async def _answers(port: int, child: Child) -> None:
                     await asyncio.sleep(0.02)
     except TimeoutError:
         raise LocalError(f"the store did not answer within {START_TIMEOUT:g} s:\n{child.last_words()}") from None
+    finally:
+        await client.aclose()
+
+
+async def vouch_for_empty(url: str) -> None:
+    """Say that this run of the store has lost nothing, since it has never held anything.
+
+    Gateways keep quiet for a lease when they meet a run of the store that nobody has seen before: it may be one that came back
+    empty. Whoever has just made both store and broker knows better, and spares the first start that wait.
+    """
+    client = Redis.from_url(url, socket_timeout=2.0)
+    try:
+        run_id = (await client.info("server"))["run_id"]
+        seconds, microseconds = await client.time()
+        long_ago = (seconds - 86_400) * 1_000_000 + microseconds
+        await client.set(Keys().run(run_id), str(long_ago), nx=True)
     finally:
         await client.aclose()
 

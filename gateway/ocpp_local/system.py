@@ -169,5 +169,7 @@ async def _outside(wanted: Wanted, children: Children) -> tuple[str, str]:
     redis = wanted.redis
     if redis is None:
         redis = await store.start_embedded(children)
+        if wanted.kafka is None:
+            await store.vouch_for_empty(redis)
     store.settings(redis)  # refuses what a gateway cannot use before anything is started
     return kafka, redis
