@@ -14,7 +14,7 @@ from typing import Literal
 
 log = logging.getLogger(__name__)
 
-# OCPP 1.6 security whitepaper TLS requirements and 2.0.1 A00.FR.318: the ECDHE suites, and TLS_RSA_WITH_AES_*_GCM for RSA
+# OCPP 1.6 security whitepaper and OCPP 2.0.1 use case A00: the ECDHE suites, and TLS_RSA_WITH_AES_*_GCM for RSA
 # keys, which Python's default leaves out for their lack of forward secrecy.
 _MODERN = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _COMPATIBLE = _MODERN + ":AES128-GCM-SHA256:AES256-GCM-SHA384"
