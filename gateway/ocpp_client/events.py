@@ -19,8 +19,10 @@ from types import TracebackType
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import KafkaError
 
 from ocpp_client import kafka
+from ocpp_client.errors import KafkaUnavailable
 from ocpp_client.kafka import KafkaAccess
 from ocpp_client.topic_reader import Start, TopicReader
 from ocpp_contract.cloudevents import CloudEvent
@@ -116,7 +118,10 @@ class EventConsumer:
             self._reader = await TopicReader(self._access, self._topic, self._start).__aenter__()
         else:
             consumer = self._access.consumer(self._topic, group_id=self._group_id)
-            await self._access.start(consumer)
+            try:
+                await self._access.start(consumer)
+            except KafkaError as error:
+                raise KafkaUnavailable(f"topic {self._topic} cannot be read: {error}") from error
             self._consumer = consumer
         return self
 

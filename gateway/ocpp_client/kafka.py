@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError
 
 from ocpp_client.errors import KafkaUnavailable
 
@@ -67,10 +67,10 @@ class KafkaAccess:
         )
 
     async def start(self, client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-        """Raises KafkaUnavailable when no broker answers."""
+        """Raises KafkaUnavailable when no broker answers, and KafkaError for what a broker answers."""
         try:
             await client.start()
-        except (KafkaError, OSError) as error:
+        except (KafkaConnectionError, OSError) as error:
             await stop(client)
             raise KafkaUnavailable(f"Kafka at {', '.join(self.bootstrap_servers)} does not answer: {error}") from error
         except BaseException:
@@ -79,10 +79,24 @@ class KafkaAccess:
 
 
 async def stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    """Close, but not for longer than a few seconds: a producer waits for brokers that may be away."""
-    stopping: Awaitable[None] = client.stop()
-    try:
+    """Close, but not for longer than a few seconds: a producer waits for brokers that may be away.
+
+    aiokafka 0.14: a consumer's `stop` ends as cancelled when it cancels a fetch that waits out its retry pause, and leaves
+    other fetches and the connections behind. In a task of its own that cancellation is not taken for the caller's.
+    """
+    stopping = asyncio.create_task(client.stop())
+    await asyncio.wait((stopping,), timeout=_STOP_TIMEOUT)
+    if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
+        return
+    if stopping.done() and not stopping.cancelled():
+        log.warning("a Kafka client did not stop cleanly: %r", stopping.exception())
+    stopping.cancel()
+    left = {stopping}
+    if isinstance(client, AIOKafkaConsumer) and client._fetcher is not None:
+        left |= set(client._fetcher._pending_tasks)
+    for task in left:
+        task.cancel()
+    await asyncio.wait(left, timeout=_STOP_TIMEOUT)
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_TIMEOUT):
-            await stopping
-    except (KafkaError, TimeoutError) as error:
-        log.warning("a Kafka client did not stop cleanly: %s", error or type(error).__name__)
+            await (client._client if isinstance(client, AIOKafkaConsumer) else client.client).close()

@@ -119,7 +119,10 @@ class TopicReader:
         consumer = self._access.consumer()
         # A consumer keeps the metadata of what it is assigned only.
         consumer.assign([TopicPartition(self.topic, 0)])
-        await self._access.start(consumer)
+        try:
+            await self._access.start(consumer)
+        except KafkaError as error:
+            raise KafkaUnavailable(f"topic {self.topic} cannot be read: {error}") from error
         return consumer
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[int]:
