@@ -27,10 +27,10 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners={listeners}
+advertised.listeners={listeners}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map={protocols}
 log.dirs={data}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -64,20 +64,37 @@ Configuration:
 
 
 class KafkaServer(ServerProcess):
-    """One Kafka node on loopback. Data stays over `stop`, `kill` and `start`; `restart_empty` forgets it."""
+    """One Kafka node on loopback. Data stays over `stop`, `kill` and `start`; `restart_empty` forgets it.
+
+    `listeners` names further listeners and their protocols, as in `{"SECURE": "SASL_SSL"}`; `addresses` tells where they
+    are. What they need stands in `properties`.
+    """
 
     name = "kafka"
     start_timeout = 90.0
     stop_timeout = 20.0
 
-    def __init__(self, properties: Mapping[str, str] | None = None, heap: str = "512m") -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
+        heap: str = "512m",
+    ) -> None:
         self.libs = components.KAFKA.find()
         super().__init__()
         self.port, self.controller_port, self.heap = free_port(), free_port(), heap
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._data = self.folder / "data"
         self._configuration = self.folder / "server.properties"
-        text = _PROPERTIES.format(port=self.port, controller=self.controller_port, data=self._data)
+        ports = {"PLAINTEXT": self.port, "CONTROLLER": self.controller_port}
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **(listeners or {})}
+        self.addresses = {name: f"127.0.0.1:{ports.setdefault(name, free_port())}" for name in protocols}
+        text = _PROPERTIES.format(
+            controller=self.controller_port,
+            data=self._data,
+            listeners=",".join(f"{name}://{address}" for name, address in self.addresses.items()),
+            protocols=",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
+        )
         for key, value in (properties or {}).items():
             text += f"{key}={value}\n"
         self._configuration.write_text(text)

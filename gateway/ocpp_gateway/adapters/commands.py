@@ -17,7 +17,6 @@ that is what makes the traps of aiokafka's consumer harmless:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,7 +27,7 @@ from aiokafka.structs import TopicPartition
 
 from ocpp_contract.ids import Partition
 from ocpp_gateway.adapters.group_offsets import GroupOffsets
-from ocpp_gateway.adapters.kafka_connection import KafkaConnection
+from ocpp_gateway.adapters.kafka_connection import KafkaConnection, close_consumer
 from ocpp_gateway.core.effects import Lane, LanePosition, SourceRecord
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,6 @@ _POLL = 1.0
 _AT_ONCE = 200  # records handed over before the loop gets its turn
 _BACKOFF = 0.2
 _BACKOFF_MAX = 1.0
-_STOP_TIMEOUT = 3.0
 _FETCH_BYTES = 8 << 20
 _PARTITION_FETCH_BYTES = 1 << 20
 
@@ -215,7 +213,7 @@ class _LaneReader:
                 log.exception("%s: consumer failed, making a new one", self._topic)
             finally:
                 self._consumer = None
-                await _close(consumer)
+                await close_consumer(consumer)
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, _BACKOFF_MAX)
 
@@ -288,21 +286,3 @@ class _Watch:
             heard[where] = (last, now) if last is not None and last != known else (known, since)
         self._heard = heard
         return any(now - since > self.after for _, since in heard.values())
-
-
-async def _close(consumer: Any) -> None:
-    """Stop a consumer, whatever state it is in.
-
-    aiokafka 0.14: `stop()` itself ends as cancelled when it cancels a fetch that waits out its retry pause, and leaves the
-    connections open. In a task of its own that cancellation is not taken for ours.
-    """
-    stopping = asyncio.create_task(consumer.stop())
-    await asyncio.wait((stopping,), timeout=_STOP_TIMEOUT)
-    if not stopping.done():
-        stopping.cancel()
-        log.warning("a consumer did not close in time")
-    elif not stopping.cancelled() and (error := stopping.exception()) is not None:
-        log.warning("a consumer did not close cleanly: %r", error)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_STOP_TIMEOUT):
-            await consumer._client.close()  # a no-op where `stop()` came so far

@@ -197,3 +197,21 @@ class SteadyClient:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+
+async def close_consumer(consumer: Any) -> None:
+    """Stop a consumer, whatever state it is in.
+
+    aiokafka 0.14: `stop()` itself ends as cancelled when it cancels a fetch that waits out its retry pause, and leaves the
+    connections open. In a task of its own that cancellation is not taken for ours.
+    """
+    stopping = asyncio.create_task(consumer.stop())
+    await asyncio.wait((stopping,), timeout=_CLOSE_TIMEOUT)
+    if not stopping.done():
+        stopping.cancel()
+        log.warning("a consumer did not close in time")
+    elif not stopping.cancelled() and (error := stopping.exception()) is not None:
+        log.warning("a consumer did not close cleanly: %r", error)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
+            await consumer._client.close()  # a no-op where `stop()` came so far

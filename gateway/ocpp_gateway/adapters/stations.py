@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from ocpp_contract.errors import ContractError
 from ocpp_contract.registry import CredentialRecord, StationRecord, parse_key
-from ocpp_gateway.adapters.kafka_connection import KafkaConnection
+from ocpp_gateway.adapters.kafka_connection import KafkaConnection, close_consumer
 from ocpp_gateway.adapters.redis_shard import StoreUnknown
 from ocpp_gateway.adapters.station_projection import Applied, StationProjection
 
@@ -149,4 +149,4 @@ async def _started(consumer: AIOKafkaConsumer) -> Any:
         await consumer.start()
         yield consumer
     finally:
-        await consumer.stop()
+        await close_consumer(consumer)
