@@ -129,7 +129,7 @@ class Uplink:
     event_of: Callable[[JsonObject], str] | None = None
     """For rows with more than one event (TransactionEvent): the short type by payload; `event` is then a default."""
     unanswered: bool = False
-    """2.1 NotifyPeriodicEventStream: comes as SEND, is never answered."""
+    """2.1 NotifyPeriodicEventStream: comes as SEND, which is never answered. (A station that CALLs it gets `{}`.)"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,9 @@ def check(
     if not boot.admits(action):
         refuse(dialect, _answer_to(frame), Fault.SECURITY, f"not accepted yet: {boot.status}", (), effects)
         return None
+    if route.row.unanswered is (frame.type == frames.CALL):
+        # Accepted all the same: answered if it is a CALL, not answered if it is a SEND.
+        effects.append(Count("quirks", "call-instead-of-send" if route.row.unanswered else "send-instead-of-call"))
     schema_errors: tuple[str, ...] = ()
     if route.request is not None and not route.request.is_valid(payload):
         findings = examine(route.request, payload, strict=policy.validation is Validation.STRICT)

@@ -695,6 +695,19 @@ def test_a_send_is_published_and_never_answered() -> None:
     assert talk.frames == [], "not even when it is wrong"
 
 
+def test_the_wrong_one_of_call_and_send_is_a_quirk() -> None:
+    talk = Conversation(TINY21)
+    stream = {"id": 1, "pending": 0, "basetime": TIME, "data": [{"v": "1", "t": 0}]}
+    talk.hear([2, "1", "NotifyPeriodicEventStream", stream])
+    assert Count("quirks", "call-instead-of-send") in talk.effects
+    talk.acknowledged()
+    assert talk.answer == [3, "1", {}]
+    talk.hear([6, "2", "BootNotification", {"reason": "PowerUp", "chargingStation": {"model": "m", "vendorName": "v"}}])
+    assert Count("quirks", "send-instead-of-call") in talk.effects
+    talk.acknowledged()
+    assert talk.frames == []
+
+
 def test_the_event_of_a_transaction_event_depends_on_its_type() -> None:
     talk = Conversation(TINY21)
     payload = {
