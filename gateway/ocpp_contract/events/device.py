@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from ocpp_contract.events.message import StationMessage
 from ocpp_contract.payloads.parts import CertificateHashData, Component, Evse, Part, Variable
 
 
@@ -60,7 +61,7 @@ class Meter(Part):
     serialNumber: str | None = None
 
 
-class DeviceBooted(Part):
+class DeviceBooted(StationMessage):
     """BootNotification. ``status`` is what it was answered; 1.6 names no reason: Unknown."""
 
     chargingStation: ChargingStation
@@ -69,7 +70,7 @@ class DeviceBooted(Part):
     meter: Meter | None = None
 
 
-class ConnectorStatusChanged(Part):
+class ConnectorStatusChanged(StationMessage):
     """StatusNotification. Without ``evse`` it is the station's (1.6 connector 0). ``statusDetail`` keeps the 1.6 word."""
 
     status: Literal["Available", "Occupied", "Reserved", "Unavailable", "Faulted"]
@@ -81,7 +82,7 @@ class ConnectorStatusChanged(Part):
     vendorErrorCode: str | None = None
 
 
-class FirmwareStatusChanged(Part):
+class FirmwareStatusChanged(StationMessage):
     """Firmware of the station, or (2.x, with ``location`` once Published) of its local controller's publication."""
 
     status: str
@@ -90,7 +91,7 @@ class FirmwareStatusChanged(Part):
     location: list[str] | None = None
 
 
-class LogStatusChanged(Part):
+class LogStatusChanged(StationMessage):
     """1.6 DiagnosticsStatusNotification says ``logType`` DiagnosticsLog; elsewhere requestId tells which log."""
 
     status: str
@@ -99,12 +100,12 @@ class LogStatusChanged(Part):
     statusInfo: StatusInfo | None = None
 
 
-class SecurityEventReported(Part):
+class SecurityEventReported(StationMessage):
     type: str
     techInfo: str | None = None
 
 
-class CertificateSigningRequested(Part):
+class CertificateSigningRequested(StationMessage):
     """``csr`` is PEM; the answer travels as a CertificateSigned command."""
 
     csr: str
@@ -113,7 +114,7 @@ class CertificateSigningRequested(Part):
     hashRootCertificate: CertificateHashData | None = None
 
 
-class ReportReceived(Part):
+class ReportReceived(StationMessage):
     """One part of what a Get... command asked for; complete when a part says ``tbc`` false or nothing of it.
 
     ``report`` is the station's message (NotifyReport, NotifyMonitoringReport, ReportChargingProfiles,
@@ -153,7 +154,7 @@ class EventData(Part):
     severity: int | None = None
 
 
-class MonitoringEventReported(Part):
+class MonitoringEventReported(StationMessage):
     """NotifyEvent."""
 
     seqNo: int
@@ -162,7 +163,7 @@ class MonitoringEventReported(Part):
     generatedAt: str | None = None
 
 
-class DataTransferReceived(Part):
+class DataTransferReceived(StationMessage):
     """Text in 1.6, any JSON in 2.x."""
 
     vendorId: str

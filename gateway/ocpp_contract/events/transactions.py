@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
+from ocpp_contract.events.message import StationMessage
 from ocpp_contract.payloads.parts import Evse, IdToken, IdTokenInfo, Part
 
 TransactionRef = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -47,7 +48,7 @@ class MeterValue(Part):
     sampledValue: list[SampledValue]
 
 
-class MeterValues(Part):
+class MeterValues(StationMessage):
     """Without ``evse`` the station's main meter. 2.x sends values of a transaction as TransactionUpdated."""
 
     meterValue: list[MeterValue]
@@ -56,7 +57,7 @@ class MeterValues(Part):
     transactionRef: TransactionRef | None = None
 
 
-class AuthorizationRequested(Part):
+class AuthorizationRequested(StationMessage):
     """Authorize. ``idTokenInfo`` is what it was answered."""
 
     idToken: IdToken
@@ -66,7 +67,7 @@ class AuthorizationRequested(Part):
     iso15118CertificateHashData: list[dict[str, Any]] | None = None
 
 
-class Transaction(Part):
+class Transaction(StationMessage):
     """What the three transaction events share. Fields that 1.6 does not know are absent there."""
 
     transactionId: str
@@ -110,14 +111,14 @@ class TransactionEnded(Transaction):
     meterStop: str | None = None
 
 
-class ReservationStatusChanged(Part):
+class ReservationStatusChanged(StationMessage):
     """ReservationStatusUpdate: Expired, Removed or (2.1) NoTransaction."""
 
     reservationId: int
     status: str
 
 
-class ChargingNeedsReported(Part):
+class ChargingNeedsReported(StationMessage):
     """NotifyEVChargingNeeds; ``chargingNeeds`` as the station sent it."""
 
     evse: Evse
