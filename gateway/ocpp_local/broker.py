@@ -22,6 +22,7 @@ from ocpp_contract.names import Topics
 from ocpp_local.processes import Child, Children, LocalError, free_port
 
 START_TIMEOUT = 40.0
+VISIBLE_WITHIN = 20.0  # seconds
 HOUR = 3_600_000  # milliseconds, as topic settings have it
 
 
@@ -121,7 +122,7 @@ async def create_topics(address: str, command_partitions: int, topics: Topics = 
         for name, partitions, config in _wanted(topics, commands):
             if name not in existing:
                 await _create(admin, NewTopic(name, partitions, 1, topic_configs=config))
-        existing = await _partitions(admin, [name for name, _, _ in _wanted(topics, commands)], topics)
+        existing = await _all_partitions(admin, [name for name, _, _ in _wanted(topics, commands)], topics)
         down, urgent = existing.get(topics.commands_down, 0), existing.get(topics.commands_urgent, 0)
         if down != urgent or not down:
             raise LocalError(
@@ -159,6 +160,14 @@ async def _create(admin: AIOKafkaAdminClient, topic: NewTopic) -> None:
     for _, code, *_ in response.topic_errors:
         if code and for_code(code) is not TopicAlreadyExistsError:
             raise for_code(code)(topic.name)
+
+
+async def _all_partitions(admin: AIOKafkaAdminClient, names: list[str], topics: Topics) -> dict[str, int]:
+    """Of all the topics: a new one shows in the brokers' metadata a moment after its creation was answered."""
+    async with asyncio.timeout(VISIBLE_WITHIN):
+        while len(existing := await _partitions(admin, names, topics)) < len(names):  # noqa: ASYNC110 - the broker tells nobody
+            await asyncio.sleep(0.05)
+    return existing
 
 
 async def _partitions(admin: AIOKafkaAdminClient, names: list[str], topics: Topics) -> dict[str, int]:

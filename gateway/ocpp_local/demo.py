@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ocpp_client.cli import tables
 from ocpp_client.cli.running import UsageError
 from ocpp_contract.names import SUBPROTOCOLS
-from ocpp_local import tables
 from ocpp_local.account import Account
 from ocpp_local.backend import Backend
 from ocpp_local.pods import Pod
