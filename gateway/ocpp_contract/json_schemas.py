@@ -153,7 +153,7 @@ def _event(event: str, model: type[Part]) -> Schema:
             },
             "timeAssumedUtc": {"type": "boolean"},
         },
-        required=("chargePointId", "occurredAt", "receivedAt", "ocppVersion", "epoch", "data"),
+        required=("chargePointId", "occurredAt", "receivedAt", "epoch", "data"),
     )
     # What a station sent against its own schema is published all the same, as far as it could be mapped.
     schema["if"] = {"not": {"required": ["schemaErrors"]}}

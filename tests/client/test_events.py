@@ -26,7 +26,7 @@ NOW = "2026-11-22T10:00:00.000Z"
 async def publish(
     producer: AIOKafkaProducer, topics: Topics, ce_id: str, type_name: str = "MeterValues", epoch: int = 1
 ) -> None:
-    event = Event(type_name, ChargePointId("CP1"), NOW, NOW, "ocpp1.6", epoch, {})
+    event = Event(type_name, ChargePointId("CP1"), NOW, NOW, epoch, {})
     headers = CloudEvent(ce_id, "/chargegateway/t/gw-0", ce_type(type_name), "CP1", NOW).to_headers()
     await producer.send_and_wait(topics.events_up, event.to_json(), key=b"CP1", headers=headers)
 
@@ -156,7 +156,7 @@ async def test_typed_data_of_a_received_event(
 ) -> None:
     station = ChargePointId(fresh_name("cp"))
     data = {"vendorId": "com.example", "data": "x"}
-    event = Event("DataTransferReceived", station, NOW, NOW, "ocpp1.6", 1, data)
+    event = Event("DataTransferReceived", station, NOW, NOW, 1, data)
     async with access.producer() as producer:
         headers = CloudEvent("1", "/s", ce_type("DataTransferReceived")).to_headers()
         await producer.send_and_wait(topics.events_up, event.to_json(), key=station.encode(), headers=headers)

@@ -9,7 +9,7 @@ from ocpp_contract.ids import ChargePointId
 
 def event(type_name: str, epoch: int, station: str = "CP1") -> Event:
     at = "2026-11-22T10:00:00.000Z"
-    return Event(type_name, ChargePointId(station), at, at, "ocpp1.6", epoch, {})
+    return Event(type_name, ChargePointId(station), at, at, epoch, {})
 
 
 def handed_on(sieve: Sieve, *events: tuple[str, Event]) -> list[str]:

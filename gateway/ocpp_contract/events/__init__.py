@@ -71,7 +71,8 @@ def short_type(ce_type: str) -> str | None:
 class Event:
     """One event. Times are RFC 3339 texts in UTC; ``data`` is the JSON object, `typed_data` checks it.
 
-    ``message_id`` is absent where no message of the station caused the event; ``epoch`` is the connection's: order holds
+    ``message_id`` is absent where no message of the station caused the event, ``ocpp_version`` where none was negotiated
+    (IdentityConflict); ``epoch`` is the connection's: order holds
     within one, and Online/Offline of a lower epoch than the highest seen is to be ignored.
     """
 
@@ -79,9 +80,9 @@ class Event:
     charge_point_id: ChargePointId
     occurred_at: str
     received_at: str
-    ocpp_version: str
     epoch: int
     data: dict[str, Any]
+    ocpp_version: str | None = None
     message_id: MessageId | None = None
     schema_errors: tuple[str, ...] = ()
     time_assumed_utc: bool = False
@@ -100,9 +101,9 @@ class Event:
             charge_point_id=ChargePointId(decoding.text(fields, "chargePointId")),
             occurred_at=decoding.text(fields, "occurredAt"),
             received_at=decoding.text(fields, "receivedAt"),
-            ocpp_version=decoding.text(fields, "ocppVersion"),
             epoch=decoding.integer(fields, "epoch"),
             data=data,
+            ocpp_version=decoding.optional_text(fields, "ocppVersion"),
             message_id=None if message_id is None else MessageId(message_id),
             schema_errors=decoding.strings(fields, "schemaErrors"),
             time_assumed_utc=decoding.boolean(fields, "timeAssumedUtc", default=False),

@@ -394,11 +394,12 @@ class Conversations:
             "chargePointId": station,
             "occurredAt": now,
             "receivedAt": now,
-            "ocppVersion": version,
             "messageId": identity,
             "epoch": epoch,
             "data": data,
         }
+        if version:  # none has been negotiated when two boxes are caught with one identity
+            envelope["ocppVersion"] = version
         key = station.encode()
 
         def acknowledged(error: Exception | None) -> None:
