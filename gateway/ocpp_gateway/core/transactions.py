@@ -47,7 +47,7 @@ def end_digest(charge_point_id: str, transaction_id: str | int) -> str:
 
 def make_transaction_id(charge_point_id: str, key: Sequence[str | int], generation: int) -> int:
     """1 .. 2^31 - 1: a JSON integer that every 1.6 station can hold; some take 0 for "no transaction"."""
-    digest = blake2b(orjson.dumps([charge_point_id, generation, *key]), digest_size=16, person=b"cg-tx-id").digest()
+    digest = blake2b(_text([charge_point_id, generation, *key]), digest_size=16, person=b"cg-tx-id").digest()
     for start in range(0, 13, 4):
         number = int.from_bytes(digest[start : start + 4], "big") & 0x7FFFFFFF
         if number:
@@ -82,4 +82,9 @@ class Remembered(NamedTuple):
 
 
 def _hash(person: bytes, *parts: str | int) -> str:
-    return blake2b(orjson.dumps(parts), digest_size=16, person=person).hexdigest()
+    return blake2b(_text(parts), digest_size=16, person=person).hexdigest()
+
+
+def _text(parts: Sequence[Any]) -> bytes:
+    # A key taken from a payload that breaks its schema may hold any JSON.
+    return orjson.dumps(parts, default=encode_default, option=orjson.OPT_SORT_KEYS)

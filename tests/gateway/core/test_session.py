@@ -684,6 +684,16 @@ def test_measured_values_of_2x_keep_their_text() -> None:
     assert talk.event["data"]["values"] == ["12.50", "1e3", "7", "0.1", "12345678901234567890.5"]
 
 
+def test_a_key_that_is_no_key_still_identifies() -> None:
+    payload = """{"eventType":"Ended","timestamp":"x","triggerReason":"Trigger","seqNo":1.50,
+        "transactionInfo":{"transactionId":[1e3]},"meterValue":[{"sampledValue":[{"value":12.50}]}]}"""
+    talk, again = Conversation(TINY21), Conversation(TINY21)
+    for one in (talk, again):
+        one.hear(f'[2,"1","TransactionEvent",{payload}]')
+    assert talk.event["schemaErrors"]
+    assert talk.one(Publish).ce_id == again.one(Publish).ce_id
+
+
 def test_a_send_is_published_and_never_answered() -> None:
     talk = Conversation(TINY21)
     stream = {"id": 1, "pending": 0, "basetime": TIME, "data": [{"v": "1", "t": 0}]}
