@@ -140,13 +140,16 @@ class CommandMemory:
 
     def expire(self, now: float) -> None:
         """Drop what the store has dropped too. Oldest first, so the cost is that of what goes."""
-        for records in (self._records, self._written):
-            while records:
-                key, value = next(iter(records.items()))
-                until = value.until if isinstance(value, _Remembered) else value
-                if until > now:
-                    break
-                del records[key]
+        while self._records:
+            key, remembered = next(iter(self._records.items()))
+            if remembered.until > now:
+                break
+            del self._records[key]
+        while self._written:
+            key, until = next(iter(self._written.items()))
+            if until > now:
+                break
+            del self._written[key]
 
     def all(self) -> Iterator[tuple[CommandKey, CommandRecord, float]]:
         """(key, record, until) of everything remembered, as it was when asked."""
