@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ocpp_contract.commands import decode_command
+from ocpp_contract.commands import InvalidCommand, decode_command
 from ocpp_contract.ids import ChargePointId, CommandId, Partition
 from ocpp_contract.outcome import CommandResult, Outcome
 from ocpp_gateway.core import effects as e
@@ -56,9 +56,8 @@ class Checks:
 
     def answered(self, op: Op) -> None:
         """A pod's right is what the replies that it received grant, counted from before they were sent."""
-        from tests.simulation.world import SETTINGS
-
-        until = op.born + SETTINGS.lease - SETTINGS.margin
+        settings = self.world.settings
+        until = op.born + settings.lease - settings.margin
         assert op.process is not None
         me = op.process.incarnation
         if isinstance(op.reply, e.Taken):
@@ -122,7 +121,10 @@ class Checks:
 
     # ------------------------------------------------------------------------------------------------------- 2, 3, 4: writes
     def fetched(self, process: Process, record: e.SourceRecord) -> None:
-        command = decode_command(record.value or b"").id
+        try:
+            command = decode_command(record.value or b"").id
+        except InvalidCommand:
+            return
         self.read.setdefault(process.incarnation, {}).setdefault(command, set()).add(record.partition)
 
     def written(self, process: Process, station: ChargePointId, call: e.WriteCall) -> None:
@@ -189,7 +191,10 @@ class Checks:
 
     def finished(self, record: e.SourceRecord) -> bool:
         """Its outcome is published, or a later copy stands for it."""
-        command = decode_command(record.value or b"").id
+        try:
+            command = decode_command(record.value or b"").id
+        except InvalidCommand:
+            return (record.lane, record.partition, record.offset) in self.dead
         final = self.final.get(command)
         if final is not None:
             place = (record.lane, record.partition, record.offset)

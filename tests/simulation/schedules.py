@@ -276,38 +276,13 @@ class Schedule:
                 world.produce(order, world.partitions[0])
         end = world.now + limit
         while world.now < end:
-            self.settle()
+            world.settle()
             if world.checks.all_ended():
                 return
             if stations_return:
                 self._redial()
             world.tick()
         world.checks.stuck()
-
-    def settle(self) -> None:
-        """Everything that can happen without time passing happens, promptly."""
-        world, busy = self.world, True
-        while busy:
-            busy = False
-            for op in list(world.ops):
-                if not op.done:
-                    world.effect(op)
-                    busy = True
-                if op in world.ops:
-                    world.answer(op)
-                    busy = True
-            for task in world.runnable():
-                if task in world.tasks:
-                    world.run_task(task)
-                    busy = True
-            for fetch in world.fetchable():
-                if (fetch[1], fetch[2]) in fetch[0].fetching:
-                    world.fetch(*fetch)
-                    busy = True
-            while world.pending:
-                world.station_answers(0)
-            while world.half_open:
-                world.notice(world.half_open[0])
 
     def _redial(self) -> None:
         world = self.world

@@ -6,12 +6,14 @@ coming later. Everything else a procedure does between two requests is one step.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from ocpp_contract.commands import decode_command
+from ocpp_contract.commands import InvalidCommand, decode_command
 from ocpp_contract.ids import ChargePointId, CommandId, Incarnation, Partition, PodName
 from ocpp_contract.outcome import Outcome
 from ocpp_gateway.core import effects as e
@@ -143,6 +145,7 @@ class Process:
 
     incarnation: Incarnation
     pod: Pod
+    sessions: Sessions
     run: str | None = None
     """The server process that its connection was made to; None: not connected yet."""
     frozen: bool = False
@@ -158,10 +161,18 @@ class World:
     """State and atomic steps. Whoever drives it decides their order."""
 
     def __init__(
-        self, pods: tuple[str, ...], partitions: int, orders: tuple[Order, ...], trace: list[str] | None = None
+        self,
+        pods: tuple[str, ...],
+        partitions: int,
+        orders: tuple[Order, ...],
+        trace: list[str] | None = None,
+        settings: DownlinkSettings | None = None,
+        sessions: Callable[[], Sessions] = Sessions,
     ) -> None:
         self.now, self.trace = 100.0, trace
-        self.store = Store(lease=SETTINGS.lease, entry_ttl=ENTRY_TTL, now=self.now)
+        self.settings = settings or SETTINGS
+        self.sessions = sessions
+        self.store = Store(lease=self.settings.lease, entry_ttl=ENTRY_TTL, now=self.now)
         self.store.keys["run", self.store.run] = 0
         self.partitions = [Partition(number) for number in range(partitions)]
         self.log: dict[tuple[Partition, e.Lane], list[e.SourceRecord]] = {
@@ -180,7 +191,11 @@ class World:
         self.half_open: list[Line] = []
         self.pending: list[tuple[Line, CommandId, int]] = []
         self.answers = 0
+        self.obliging = True
+        """In `settle` stations answer and pods notice closed sockets at once."""
         self.sockets = 0
+        self.counts: Counter[tuple[str, ...]] = Counter()
+        self.notes: list[e.Note] = []
         self.runs = 1
         self.generation = 0
         self.checks = Checks(self)
@@ -199,8 +214,9 @@ class World:
     def start(self, name: str) -> None:
         life = self.lives[name] = self.lives.get(name, 0) + 1
         incarnation = Incarnation(PodName(name), f"uid-{name}", f"{life:08x}")
-        pod = Pod(SETTINGS, incarnation, RESOURCE, sessions := Sessions(), sessions, lambda: 0.5)
-        process = Process(incarnation, pod)
+        sessions = self.sessions()
+        pod = Pod(self.settings, incarnation, RESOURCE, sessions, sessions, lambda: 0.5)
+        process = Process(incarnation, pod, sessions)
         self.processes[name] = process
         self.down.discard(name)
         self.say(f"{name}.{life} starts")
@@ -298,7 +314,11 @@ class World:
         """Execute what is local; suspend the task for the rest."""
         process = task.process
         match effect:
-            case e.Count() | e.Note():
+            case e.Count():
+                self.counts[effect.name, *effect.labels] += effect.amount
+                return None
+            case e.Note():
+                self.notes.append(effect)
                 return None
             case e.Sleep():
                 task.until = effect.until
@@ -412,7 +432,10 @@ class World:
     ) -> None:
         log = self.log[partition, lane]
         log.append(e.SourceRecord(lane, partition, len(log), int(self.now * 1000), key, value, headers))
-        command = decode_command(value).id
+        try:
+            command = decode_command(value).id
+        except InvalidCommand:
+            return
         self.produced[command] = self.produced.get(command, 0) + 1
         self.checks.appended(command, log[-1])
 
@@ -536,6 +559,34 @@ class World:
         self.now += 1.0
         self.store.now = self.now
         self.checks.rights()
+
+    def settle(self, held: Callable[[Op], bool] = lambda op: False) -> None:
+        """Everything that can happen without time passing happens, promptly; requests that are `held` stay in flight."""
+        busy, rounds = True, 0
+        while busy:
+            busy, rounds = False, rounds + 1
+            assert rounds < 1_000, f"somebody is busy without end: {[task.name for task in self.runnable()]}"
+            for op in list(self.ops):
+                if op in self.ops and not held(op):
+                    if not op.done:
+                        self.effect(op)
+                    if op in self.ops:
+                        self.answer(op)
+                    busy = True
+            for task in self.runnable():
+                if task in self.tasks:
+                    self.run_task(task)
+                    busy = True
+            for process, partition, lane in self.fetchable():
+                if (partition, lane) in process.fetching:
+                    self.fetch(process, partition, lane)
+                    busy = True
+            while self.obliging and self.pending:
+                self.station_answers(0)
+                busy = True
+            while self.half_open and self.obliging:
+                self.notice(self.half_open[0])
+                busy = True
 
 
 class _Mark:

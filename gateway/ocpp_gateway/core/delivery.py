@@ -308,7 +308,10 @@ class Delivery:
         yield from ask(flight, Wait(flight.wake))
 
     def _pause(self, flight: Flight) -> Procedure[None]:
-        yield from ask(flight, Wait(flight.wake, flight.now + self._settings.look_again))
+        """Look again a little later; only being abandoned ends it early."""
+        flight.wake.consume()  # it was our turn that was announced, and we had it
+        if not flight.abandoned:
+            yield from ask(flight, Wait(flight.wake, flight.now + self._settings.look_again))
 
     # ------------------------------------------------------------------------------------------- what others tell us
     def station_appeared(self, socket: Socket) -> None:

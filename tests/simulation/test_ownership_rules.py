@@ -1,0 +1,546 @@
+"""Partitions, entries and data loss, rule by rule: directed runs of the shipped core."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ocpp_contract.outcome import Outcome
+from ocpp_gateway.core import effects as e
+from ocpp_gateway.core.watermark import encode_metadata
+from tests.simulation.story import P0, P1, S1, S2, Story, command
+from tests.simulation.world import SETTINGS
+
+LEASE, RIGHT = 6, 5
+
+
+def lease_of(story: Story, partition: int = 0) -> object:
+    return story.store.keys["partition", partition].incarnation
+
+
+# ---------------------------------------------------------------------------------------------------------------- taking
+
+
+def test_the_position_of_both_lanes_is_committed_before_anything_is_fetched() -> None:
+    story = Story()
+    assert story.order_of(e.Take, e.Commit, e.StartFetch)[-3:] == ["Commit", "Commit", "StartFetch"]
+    assert story.offset(lane=e.Lane.NORMAL) == story.offset(lane=e.Lane.URGENT) == 0
+
+
+def test_a_partition_that_nobody_ever_owned_is_taken_at_once() -> None:
+    assert Story("A").held_by("A") == {P0}
+
+
+def test_an_absent_one_that_was_owned_is_taken_only_after_a_full_lease() -> None:
+    story = Story("A", "B")
+    story.crash(story.pod("A"))
+    del story.store.keys["partition", P0]
+    story.assign(B={P0, P1})
+    story.passes(LEASE - 1)
+    assert story.held_by("B") == {P1}
+    story.passes(2)
+    assert story.held_by("B") == {P0, P1}
+
+
+def test_who_held_it_restores_an_absent_one_and_goes_on() -> None:
+    story = Story("A", "B")
+    epoch = story.tenure("A").epoch
+    del story.store.keys["partition", P0]
+    story.assign(A={P0}, B={P0, P1})
+    story.passes(10)
+    assert story.held_by("B") == {P1}
+    assert story.tenure("A").epoch == epoch
+
+
+def test_a_take_whose_reply_was_lost_is_waited_out() -> None:
+    story = Story()
+    story.assign()
+    story.hold(e.Take)
+    story.assign(A={P0})
+    take = story.in_flight(e.Take)
+    story.effect(take)
+    story.time_out(take)
+    story.let_go()
+    story.passes(LEASE - 1)
+    assert story.held_by("A") == set()
+    story.passes(2)
+    assert story.held_by("A") == {P0}
+
+
+def test_a_partition_of_another_resource_is_not_consumed_and_given_back() -> None:
+    story = Story("A", "B")
+    story.assign(A=set(), B={P1})
+    story.committed[P0, e.Lane.URGENT] = (0, encode_metadata("another-resource", 0, set()))
+    story.assign(A={P0}, B={P1})
+    story.passes(2)
+    assert story.held_by("A") == set()
+    assert story.pod("A").fetching == {}
+    assert lease_of(story) is None
+    assert any("another resource" in note.message for note in story.notes)
+    assert not story.pod("A").pod.ready(story.now)
+
+
+def test_a_successor_does_not_read_again_what_the_metadata_names() -> None:
+    story, away, other = Story("A", "B"), command(1, expires_in=39), command(2, station=S2)
+    story.connect(S2, "A")
+    story.send(away, other)
+    story.passes(1)
+    story.forget_so_far()
+    story.assign(B={P0, P1})
+    story.passes(2)
+    assert story.outcomes(other) == []
+    assert story.offset() == 0
+    story.connect(S1, "B")
+    story.passes(1)
+    assert story.outcomes(away) == [Outcome.ACCEPTED]
+    assert story.offset() == 2
+
+
+def test_nothing_is_taken_before_redis_time_is_known() -> None:
+    story = Story()
+    story.crash(story.pod("A"))
+    story.hold(e.Renew)
+    story.hold(e.MarkRun)
+    story.start("A")
+    story.go()
+    assert story.held_by("A") == set()
+    story.let_go()
+    story.passes(LEASE + 1)
+    assert story.held_by("A") == {P0}
+
+
+# ---------------------------------------------------------------------------------------------------------------- the right
+
+
+def test_the_right_counts_from_before_the_renewal_was_sent() -> None:
+    story = Story()
+    story.hold(e.Renew)
+    story.passes(2)
+    renewal = story.in_flight(e.Renew)
+    sent = story.now
+    story.effect(renewal)
+    story.tick()
+    story.answer(renewal)
+    assert story.tenure("A").right_until == sent + RIGHT
+
+
+def test_a_tenure_that_lapsed_is_given_back_and_taken_anew() -> None:
+    story = Story()
+    first = story.tenure("A")
+    story.hold(e.Renew)
+    story.passes(RIGHT + 1)
+    assert story.held_by("A") == {P0}  # nobody looked yet: the right itself is asked before every write
+    assert not story.pod("A").pod.ownership.has_right(first, story.now)
+    story.let_go()
+    story.passes(2)
+    assert first.gone
+    assert story.tenure("A").epoch > first.epoch
+    assert first.epoch in [release.epoch for release in story.seen(e.Release)]
+
+
+def test_a_lapse_while_redis_is_silent_is_noticed_without_it() -> None:
+    story = Story()
+    for _ in range(RIGHT + 1):
+        story.hold_all()
+        story.tick()
+        story.go()
+        for op in [op for op in story.ops if isinstance(op.effect, e.Renew) and op.task]:
+            story.time_out(op)
+    assert story.held_by("A") == set()
+    assert story.pod("A").fetching == {}
+
+
+def test_another_takes_over_when_the_lease_is_over_not_before() -> None:
+    story = Story("A", "B")
+    story.assign(A={P0}, B={P0, P1})
+    story.pod("A").frozen = True
+    renewed_until = story.store.keys["partition", P0].lease_until_us / 1e6
+    while story.held_by("B") == {P1}:
+        assert story.now <= renewed_until + 1
+        story.passes(1)
+    assert story.now > renewed_until - 0.01
+    story.pod("A").frozen = False
+    story.passes(1)
+    assert story.held_by("A") == set()
+
+
+def test_a_later_life_of_the_same_container_need_not_wait() -> None:
+    story = Story("A", "B")
+    story.crash(story.pod("A"))
+    story.start("A")
+    story.passes(1)
+    assert story.held_by("A") == {P0}
+
+
+# ------------------------------------------------------------------------------------------------------------------ losing
+
+
+def test_losing_a_partition_goes_in_order() -> None:
+    story = Story("A", "B")
+    story.assign(A={P0, P1})
+    story.passes(2)
+    for number in range(6):
+        story.connect(f"S{number}", "A")  # type: ignore[arg-type]
+    away = command(1, station="S9", expires_in=30)  # type: ignore[arg-type]
+    story.send(away)
+    partitions = {socket.partition for socket in story.pod("A").pod.directory.sockets.values()}
+    assert partitions == {P0, P1}
+    epochs = {station: story.store.entry(station).epoch for station in story.lines}  # type: ignore[union-attr]
+    story.forget_so_far()
+    story.assign(A={P1}, B={P0})
+    order = story.order_of(e.Batch, e.StopFetch, e.Commit, e.Release, process="A.1")
+    assert order[0] == "Batch"
+    assert order.index("StopFetch") < order.index("Release")
+    assert order[order.index("StopFetch") :][-1] == "Release" or "Commit" not in order[order.index("Release") :]
+    for station, epoch in epochs.items():
+        entry = story.store.entry(station)
+        assert entry is not None
+        assert (entry.partition, entry.epoch) == (P1, epoch)
+    story.passes(2)
+    assert story.held_by("B") == {P0}
+    assert story.outcomes(away) == []
+
+
+def test_the_right_ends_before_the_release_is_sent() -> None:
+    story = Story("A", "B")
+    tenure = story.tenure("A")
+    story.hold(e.Release)
+    story.assign(B={P0, P1})
+    story.in_flight(e.Release)
+    assert not story.pod("A").pod.ownership.has_right(tenure, story.now)
+
+
+def test_an_open_call_stays_with_the_pod_that_claimed_it() -> None:
+    story, order = Story("A", "B"), command(expires_in=30)
+    story.assign(A={P0, P1})
+    story.passes(2)
+    story.connect(S1, "A")
+    story.obliging = False
+    story.send(order)
+    story.assign(A={P1}, B={P0})
+    story.passes(1)
+    assert story.held_by("B") == {P0}
+    story.station_answers(0)
+    story.go()
+    assert story.outcomes(order)[0] is Outcome.ACCEPTED
+    assert [commit.partition for commit in story.seen(e.Commit, "A.1") if commit.offset > 0] == []
+    story.obliging = True
+    story.passes(3)
+    assert story.written(order) == 1
+    assert set(story.outcomes(order)) == {Outcome.ACCEPTED}
+    assert story.offset() == 1
+
+
+def test_parked_commands_are_left_to_the_next_owner() -> None:
+    story, order = Story("A", "B"), command(expires_in=20)
+    story.send(order)
+    story.assign(B={P0, P1})
+    assert story.pod("A").pod.delivery.mailboxes == {}
+    assert story.pod("A").pod.delivery.parked == 0
+    story.connect(S1, "B")
+    story.passes(2)
+    assert story.outcomes(order) == [Outcome.ACCEPTED]
+
+
+def test_without_any_partition_sockets_stay_for_a_while_and_are_then_closed_at_the_drain_rate() -> None:
+    story = Story("A", "B", settings=replace(SETTINGS, lonely_close=5.0, closes_per_second=1.0))
+    story.connect(S1, "A")
+    story.connect(S2, "A")
+    entry = story.store.entry(S1)
+    story.assign(B={P0, P1})
+    assert not story.pod("A").pod.ready(story.now)
+    assert story.store.entry(S1) == entry
+    story.passes(4)
+    assert story.seen(e.CloseSocket, "A.1") == []
+    story.passes(1)
+    assert [close.connection for close in story.seen(e.CloseSocket, "A.1")] == ["socket-2"]
+    story.passes(1)
+    assert [close.connection for close in story.seen(e.CloseSocket, "A.1")] == ["socket-2", "socket-1"]
+
+
+# ----------------------------------------------------------------------------------------------------------------- offsets
+
+
+def test_an_unchanged_position_is_committed_again_from_time_to_time() -> None:
+    story = Story()
+    story.passes(2)
+    story.forget_so_far()
+    story.committed[P0, e.Lane.NORMAL] = (0, "an older commit that landed late")
+    story.passes(5)
+    assert {commit.lane for commit in story.seen(e.Commit)} == {e.Lane.NORMAL, e.Lane.URGENT}
+    assert story.committed[P0, e.Lane.NORMAL][1] == "1;resource-1;"
+
+
+def test_a_commit_whose_outcome_is_unknown_is_repeated() -> None:
+    story, order = Story(), command(wait=False)
+    story.hold(e.Commit)
+    story.send(order)
+    story.passes(1)
+    story.time_out(story.in_flight(e.Commit))
+    story.let_go()
+    story.passes(1)
+    assert story.offset() == 1
+
+
+# --------------------------------------------------------------------------------------------------------------- directory
+
+
+def test_a_registration_without_a_reply_is_refused_and_undone() -> None:
+    story = Story()
+    story.hold(e.Register)
+    story.dial(S1, story.pod("A"))
+    story.go()
+    register = story.in_flight(e.Register)
+    story.effect(register)
+    story.time_out(register)
+    story.let_go()
+    assert S1 not in story.lines
+    assert story.store.entry(S1) is None
+    assert [x.connection for x in story.seen(e.Delete)] == ["socket-1"]
+
+
+def test_a_registration_that_arrives_after_its_time_does_nothing() -> None:
+    story = Story()
+    story.obliging = False
+    story.connect(S1, "A")
+    before = story.store.entry(S1)
+    story.hold(e.Register)
+    story.dial(S1, story.pod("A"))
+    story.go()
+    register = story.in_flight(e.Register)
+    story.time_out(register)
+    story.tick()
+    story.tick()
+    story.effect(register)
+    assert story.store.entry(S1) == before
+
+
+def test_a_newer_connection_closes_the_older_one_here_and_elsewhere() -> None:
+    story = Story("A", "B")
+    story.obliging = False
+    story.connect(S1, "A")
+    story.connect(S1, "A")
+    assert [close.connection for close in story.seen(e.CloseSocket)] == ["socket-1"]
+    story.connect(S1, "B")
+    story.passes(5)  # the next refresh of the old entry
+    assert [close.connection for close in story.seen(e.CloseSocket)] == ["socket-1", "socket-2"]
+    entry = story.store.entry(S1)
+    assert entry is not None
+    assert entry.connection == "socket-3"
+
+
+def test_of_two_crossing_handshakes_the_later_epoch_stays() -> None:
+    story = Story()
+    story.hold(e.Register, about="socket-1")
+    story.dial(S1, story.pod("A"))
+    story.go()
+    first = story.in_flight(e.Register)
+    story.effect(first)
+    story.connect(S1, "A")
+    story.answer(first)
+    story.go()
+    current = story.pod("A").pod.directory.current(S1)
+    assert current is not None
+    assert current.connection == "socket-2"
+    entry = story.store.entry(S1)
+    assert entry is not None
+    assert entry.connection == "socket-2"
+
+
+def test_only_the_own_entry_is_deleted() -> None:
+    story = Story("A", "B")
+    story.obliging = False
+    story.connect(S1, "A")
+    story.connect(S1, "B")
+    story.notice(story.half_open[0])
+    story.go()
+    entry = story.store.entry(S1)
+    assert entry is not None
+    assert entry.connection == "socket-2"
+
+
+def test_a_lost_entry_is_written_again_only_by_a_socket_that_answers() -> None:
+    story = Story()
+    story.obliging = False
+    story.connect(S1, "A")
+    story.connect(S2, "A")
+    story.hang_up(S2)  # half-open: the pod does not know
+    before = story.store.entry(S1)
+    for station in (S1, S2):
+        del story.store.keys["conn", station]
+    story.passes(6)
+    assert story.store.entry(S1) == before
+    assert story.store.entry(S2) is None
+    assert [close.connection for close in story.seen(e.CloseSocket)] == ["socket-2"]
+
+
+def test_an_epoch_that_was_forgotten_is_known_from_last() -> None:
+    story = Story("A", "B")
+    story.obliging = False
+    story.connect(S1, "A")
+    story.connect(S1, "B")
+    del story.store.keys["conn", S1]
+    story.passes(6)
+    entry = story.store.entry(S1)
+    assert entry is not None
+    assert entry.connection == "socket-2"
+    assert "socket-1" in [close.connection for close in story.seen(e.CloseSocket)]
+
+
+def test_the_partition_of_a_station_is_kept_while_it_is_owned() -> None:
+    story = Story("A", "B")
+    story.connect(S1, "A")
+    story.assign(A={P0, P1})
+    story.passes(8)
+    assert story.store.entry(S1).partition == P0  # type: ignore[union-attr]
+
+
+def test_no_handshake_is_answered_without_a_partition() -> None:
+    story = Story("A", "B")
+    story.assign(B={P0, P1})
+    story.connect(S1, "A")
+    assert S1 not in story.lines
+    assert story.seen(e.Register) == []
+
+
+# ------------------------------------------------------------------------------------------------------- when Redis lost data
+
+
+def test_after_a_restart_empty_everything_of_ones_own_is_said_again_and_nothing_else_is_done() -> None:
+    story = Story("A", "B")
+    story.connect(S1, "A")
+    done, open_ = command(1), command(2, expires_in=35)
+    story.send(done)
+    story.obliging = False
+    story.send(open_)
+    records = {order: story.stored(order) for order in (done, open_)}
+    entry, tenure = story.store.entry(S1), story.tenure("A")
+    story.lose_data("empty", 0, 0.0)
+    story.forget_so_far()
+    story.passes(2)
+    assert {order: story.stored(order) for order in (done, open_)} == records
+    assert story.store.entry(S1) == entry
+    assert story.store.keys["partition", P0].epoch == tenure.epoch
+    late = command(3)
+    story.send(late)
+    story.passes(1)
+    assert story.seen(e.ClaimCommand) == []
+    assert story.seen(e.Take) == []
+
+
+def test_the_quiet_lasts_one_lease_from_the_marker_for_a_pod_just_started_too() -> None:
+    story = Story("A", "B")
+    story.lose_data("empty", 0, 0.0)
+    story.passes(2)
+    story.crash(story.pod("B"))
+    story.start("B")
+    marked = story.store.keys["run", "run-2"] / 1e6
+    while story.now < marked + LEASE - 0.01:
+        story.go()
+        assert story.held_by("B") == set()
+        story.tick()
+    story.passes(LEASE + 2)  # its own partition stands absent: a full lease from now
+    assert story.held_by("B") == {P1}
+
+
+def test_an_own_record_older_than_written_is_noticed_without_another_run() -> None:
+    story, order = Story("A", "B"), command(expires_in=35)
+    story.connect(S1, "A")
+    story.send(order)
+    stored = story.stored(order)
+    row = story.store.keys["partition", P0]
+    story.store.keys["partition", P0] = replace(row, incarnation=None, epoch=row.epoch - 1)
+    del story.store.keys["cmd", S1, order.id]
+    story.forget_so_far()
+    story.passes(2)
+    assert story.counts["redis_data_losses",] == 1
+    assert story.stored(order) == stored
+    story.passes(2)
+    assert story.seen(e.Take, "A.1") == []
+
+
+def test_a_claim_answered_after_a_loss_was_noticed_is_asserted_before_the_write() -> None:
+    story, order = Story(), command(expires_in=35)
+    story.connect(S1, "A")
+    story.hold(e.ClaimCommand)
+    story.send(order)
+    claim = story.in_flight(e.ClaimCommand)
+    story.effect(claim)
+    del story.store.keys["cmd", S1, order.id]
+    row = story.store.keys["partition", P0]
+    del story.store.keys["partition", P0]
+    story.passes(2)
+    assert story.counts["redis_data_losses",] == 1
+    assert story.store.keys["partition", P0].epoch == row.epoch
+    story.forget_so_far()
+    story.answer(claim)
+    story._held.clear()
+    story.go()
+    assert story.order_of(e.AssertRecord, e.WriteCall)[:2] == ["AssertRecord", "WriteCall"]
+
+
+def test_right_after_a_loss_no_station_is_registered() -> None:
+    story = Story()
+    story.lose_data("empty", 0, 0.0)
+    story.passes(2)
+    noticed = story.now
+    story.pod("A").pod.runs.lost(noticed)
+    story.connect(S1, "A")
+    assert S1 not in story.lines
+    story.passes(1)
+    story.connect(S1, "A")
+    assert S1 in story.lines
+
+
+def test_no_epoch_goes_back_to_a_slower_clock() -> None:
+    story = Story("A", "B")
+    story.connect(S1, "A")
+    before = story.store.entry(S1)
+    assert before is not None
+    story.lose_data("failover", 4, -1.0)
+    story.store.keys = {key: row for key, row in story.store.keys.items() if key[0] not in ("conn", "last")}
+    story.hold(e.Batch, process="A")
+    story.passes(4)
+    story.connect(S1, "B")
+    after = story.store.entry(S1)
+    assert after is not None
+    assert after.epoch > before.epoch
+
+
+# ------------------------------------------------------------------------------------------------------------------- drain
+
+
+def test_a_drain_closes_its_stations_then_gives_its_partitions_to_the_successors() -> None:
+    story, order = Story("A", "B"), command(expires_in=30)
+    story.connect(S1, "A")
+    story.connect(S2, "A")
+    story.obliging = False
+    story.send(order)
+    pod = story.pod("A").pod
+    story.generation += 1
+    story.wish = {"A": {P0}, "B": {P0, P1}}
+    story.tell(story.pod("B"))
+    story.spawn(story.pod("A"), "drain", pod.drain(story.now))
+    story.go()
+    assert not pod.ready(story.now)
+    story.passes(2)
+    # deliveries go on, and S1 is closed only after its open CALL
+    assert [close.connection for close in story.seen(e.CloseSocket)] == ["socket-2"]
+    story.station_answers(0)
+    story.passes(1)
+    assert story.outcomes(order) == [Outcome.ACCEPTED]
+    assert [close.connection for close in story.seen(e.CloseSocket)] == ["socket-2", "socket-1"]
+    story.passes(2)
+    assert story.held_by("A") == set()
+    assert story.held_by("B") == {P0, P1}
+    assert story.offset() == 1
+    assert "drain" not in [task.name for task in story.tasks]
+    story.passes(5)
+    assert story.held_by("A") == set()  # its annotation stays as it is; it takes nothing back
+
+
+def test_while_draining_no_new_station_is_registered() -> None:
+    story = Story()
+    story.spawn(story.pod("A"), "drain", story.pod("A").pod.drain(story.now))
+    story.go()
+    story.connect(S1, "A")
+    assert story.seen(e.Register) == []
