@@ -347,7 +347,7 @@ class Limits(_Group):
     message_bytes: int = Field(
         262_144, ge=1_024, description="Largest message of a station; larger ones close its socket with 1009."
     )
-    json_depth: int = Field(64, ge=4, le=1_000, description="Deepest nesting of a message.")
+    json_depth: int = Field(64, ge=4, le=240, description="Deepest nesting of a message.")
     messages_per_second: float = Field(
         20.0, gt=0, description="Messages of one station per second; beyond the burst reading stops for a while."
     )
