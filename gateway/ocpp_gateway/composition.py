@@ -18,7 +18,6 @@ from ocpp_contract.assignment import Assignment
 from ocpp_contract.cloudevents import source
 from ocpp_contract.ids import ChargePointId, CommandId, Incarnation, Partition
 from ocpp_contract.internal_api import ConnectionItem
-from ocpp_contract.registry import CredentialRecord, credential_key
 from ocpp_gateway.adapters.admin import AdminServer
 from ocpp_gateway.adapters.admission import AdmissionPorts, Gatekeeper
 from ocpp_gateway.adapters.assignment import AssignmentFile
@@ -28,9 +27,10 @@ from ocpp_gateway.adapters.commands import CommandConsumer
 from ocpp_gateway.adapters.conversations import Conversation, ConversationPorts, Conversations
 from ocpp_gateway.adapters.decisions import Webhook
 from ocpp_gateway.adapters.events import EventProducer
-from ocpp_gateway.adapters.kafka_connection import KafkaConnection, KafkaRefused, KafkaUnknown, tls_context
+from ocpp_gateway.adapters.kafka_connection import KafkaConnection, tls_context
 from ocpp_gateway.adapters.listeners import HandshakeOptions, Listeners
 from ocpp_gateway.adapters.metrics import Metrics
+from ocpp_gateway.adapters.password_changes import PasswordChanges
 from ocpp_gateway.adapters.procedures import Driver, boottime
 from ocpp_gateway.adapters.redis_link import Address, RedisAccess
 from ocpp_gateway.adapters.station_ports import ListenerOptions
@@ -132,7 +132,8 @@ class Gateway:
         commands = CommandLog(
             self._consumer, self._producer, lanes, topics.command_results, topics.commands_dlq, identity
         )
-        self._driver = Driver(self._tasks, self._store, commands, self.conversations, self._count)
+        self._passwords = PasswordChanges(self._projection, self._producer, topics.stations)
+        self._driver = Driver(self._tasks, self._store, commands, self.conversations, self._passwords, self._count)
 
         shared = Shared(socket_options(settings), lambda what, which: self._count("transport", what, which))
         gatekeeper = Gatekeeper(
@@ -334,20 +335,8 @@ class Gateway:
         self.conversations.announce(conversation, "DeviceOnline", online)
         self.pod.upgraded(handshake.connection)
         if admitted.credential_index is not None:
-            self._tasks.create_task(self._settle_credentials(admitted.charge_point_id, admitted.credential_index))
+            self._tasks.create_task(self._passwords.settle(admitted.charge_point_id, admitted.credential_index))
         return conversation
-
-    async def _settle_credentials(self, station: ChargePointId, matched: int) -> None:
-        """The last step of a password change: at the first login with the newest password the older hashes go."""
-        try:
-            entry = await self._projection.look_up(station)
-            hashes = entry.credential_hashes if entry is not None else ()
-            if matched == 0 or matched != len(hashes) - 1:
-                return  # only the newest proves that the change is complete
-            record = CredentialRecord((hashes[matched],))
-            await self._producer.produce(self._settings.topics.stations, credential_key(station), record.to_json())
-        except (Unknown, KafkaUnknown, KafkaRefused) as error:
-            log.warning("older password stays valid", extra={"station": station, "reason": str(error)})
 
     def _conflict(self, station: ChargePointId, peer: str) -> None:
         identity = f"conflict-{station}-{self.conversations.clock.utc()}"

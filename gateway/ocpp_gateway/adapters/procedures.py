@@ -42,6 +42,12 @@ class CommandLog(Protocol):
     def stop_fetch(self, partition: Partition) -> None: ...
 
 
+class Credentials(Protocol):
+    """The station registry, for password changes."""
+
+    async def store(self, effect: effects.StoreCredential) -> str | None: ...
+
+
 class Sockets(Protocol):
     """The stations connected here, by connection id."""
 
@@ -60,6 +66,7 @@ class Driver:
         store: Store,
         commands: CommandLog,
         sockets: Sockets,
+        credentials: Credentials,
         count: Callable[..., None],
         clock: Callable[[], float] = boottime,
     ) -> None:
@@ -81,6 +88,7 @@ class Driver:
             effects.DeadLetter: commands.dead_letter,
             effects.Append: commands.append,
             effects.Commit: commands.commit,
+            effects.StoreCredential: credentials.store,
             effects.FetchCommitted: lambda e: commands.fetch_committed(e.partition),
             effects.Sleep: lambda e: asyncio.sleep(max(0.0, e.until - self._clock())),
             effects.Wait: self._wait,

@@ -392,6 +392,15 @@ class FetchCommitted:
     partition: Partition
 
 
+@dataclass(frozen=True, slots=True)
+class StoreCredential:
+    """-> str | None: None once acknowledged, else why this password must not be used. The hash of a new password goes to
+    `ocpp-stations` beside the old ones, before the CALL that tells the station."""
+
+    charge_point_id: ChargePointId
+    password: str = field(repr=False)
+
+
 class LanePosition(NamedTuple):
     committed: int | None
     """None: the group never committed here, so nobody ever owned the partition."""
@@ -544,7 +553,7 @@ SingleRequest: TypeAlias = (
     | MarkRun
 )
 StoreRequest: TypeAlias = SingleRequest | Batch
-KafkaRequest: TypeAlias = PublishResult | DeadLetter | Append | Commit | FetchCommitted
+KafkaRequest: TypeAlias = PublishResult | DeadLetter | Append | Commit | FetchCommitted | StoreCredential
 LocalEffect: TypeAlias = (
     StartFetch | StopFetch | Wait | Sleep | Ping | WriteCall | CallTimedOut | CloseSocket | Spawn | Count | Note
 )

@@ -28,6 +28,7 @@ from ocpp_gateway.core.effects import (
     Procedure,
     PublishResult,
     PutBack,
+    StoreCredential,
     Unknown,
     Wait,
     WriteCall,
@@ -36,6 +37,7 @@ from ocpp_gateway.core.endings import Endings
 from ocpp_gateway.core.flight import Calls, Flight, PendingCall, ask, sure
 from ocpp_gateway.core.handlers import Call, Invalid, Unsupported
 from ocpp_gateway.core.ownership import Ownership
+from ocpp_gateway.core.password_change import new_password
 from ocpp_gateway.core.runs import Runs
 from ocpp_gateway.core.store_clock import US, StoreClock
 
@@ -90,6 +92,16 @@ class Writing:
         if not self._calls.may_call(socket.connection, call):
             flight.held_back_on = socket.connection
             return Again.HELD_BACK
+        password = new_password(call)
+        if password is not None:
+            # First the registry, then the station: one that accepts and whose answer is lost must still get in.
+            try:
+                refused = yield from ask(flight, StoreCredential(flight.key.charge_point_id, password))
+            except Unknown:
+                return Again.SOON
+            if refused is not None:
+                ended = yield from self._endings.end_unwritten(flight, Outcome.INVALID, refused)
+                return ended or Again.SOON
         claim = yield from self._claim(flight, socket)
         if not isinstance(claim, Claim):
             return claim
