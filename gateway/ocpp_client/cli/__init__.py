@@ -6,6 +6,7 @@ error is one line that a person can act on, never a traceback.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -103,6 +104,8 @@ def _root() -> None:
 def main() -> None:
     """Entry point of the program `chargegateway`."""
     name = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # `--follow` into a pipe: a line is due when it is written
     try:
         app(prog_name="chargegateway")
     except UsageError as error:

@@ -12,7 +12,7 @@ from ocpp_client.cli.running import UsageError
 from ocpp_client.events import EventConsumer, Received, decode
 from ocpp_client.topic_reader import Start, TopicReader
 from ocpp_contract.errors import ContractError
-from ocpp_contract.events import EVENT_TYPES
+from ocpp_contract.events import EVENT_TYPES, Event
 from ocpp_contract.names import Topics
 
 
@@ -38,22 +38,28 @@ def events(
 
 
 async def _events(target: System, station: str | None, type_name: str | None, follow: bool, as_json: bool) -> None:
-    def show(received: Received) -> None:
-        event = received.event
-        if (station is None or event.charge_point_id == station) and (type_name is None or event.type == type_name):
-            typer.echo(_json(received) if as_json else _line(received))
+    def is_wanted(event: Event) -> bool:
+        return (station is None or event.charge_point_id == station) and (type_name is None or event.type == type_name)
 
+    show = _json if as_json else _line
     if follow:
         async with EventConsumer(target.kafka, start=Start.END) as consumer:
             async for received in consumer:
-                show(received)
+                if is_wanted(received.event):
+                    typer.echo(show(received))
     else:
+        kept = []
         async with TopicReader(target.kafka, Topics().events_up) as reader:
             async for record in reader.to_end():
                 try:
-                    show(decode(record))
+                    received = decode(record)
                 except ContractError as error:
                     typer.echo(f"{record.topic}/{record.partition}/{record.offset}: {error}", err=True)
+                    continue
+                if is_wanted(received.event):
+                    kept.append((record.timestamp, show(received)))
+        for _, line in sorted(kept, key=lambda entry: entry[0]):  # of several partitions, each in its own order
+            typer.echo(line)
 
 
 def _line(received: Received) -> str:
