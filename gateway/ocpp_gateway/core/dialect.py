@@ -11,7 +11,6 @@ from typing import Any
 
 import jsonschema_rs
 
-from ocpp_gateway.core.boot import Boot
 from ocpp_gateway.core.faults import Fault, spelling
 from ocpp_gateway.core.handlers import Uplink, Version
 from ocpp_gateway.core.schemas import CLEAN, Findings, Violation, examine, preload, request_schema, response_schema
@@ -90,9 +89,6 @@ class Dialect:
         validator = request_schema(self.version.schemas, action)
         findings = examine(validator, payload, strict=True) if validator is not None else CLEAN
         return findings.violations[0] if findings.violations else None
-
-    def may_call(self, boot: Boot, action: str) -> bool:
-        return boot.may_send(self.version, action)
 
     def check_answer(self, route: Route, payload: Any) -> Violation | None:
         """The same for what we answer."""

@@ -1,7 +1,7 @@
 """Our half of the conversation: at most one CALL open, answers matched by id, always.
 
 An answer belongs to the CALL whose id it carries and to no other. A CALL that timed out no longer blocks the next one,
-but its id is kept: the station may still answer, and a late answer still ends its command.
+but its id is kept: the station may still answer. Whether a late answer still counts is the delivery's business.
 """
 
 from __future__ import annotations
@@ -37,17 +37,13 @@ class OurCalls:
         self._open: OpenCall | None = None
         self._late: dict[str, OpenCall] | None = None  # most connections never see one
 
-    @property
-    def open(self) -> bool:
-        return self._open is not None
-
     def begin(self, message_id: str, action: str, payload: dict[str, Any]) -> bytes | None:
         """The frame to send; None while one is open or the boot state forbids it."""
         if self._open is not None or not self._boot.may_send(self._dialect.version, action):
             return None
         frame = frames.write_call(message_id, action, payload)
         self._open = OpenCall(message_id, action, payload)
-        self.forget(message_id)  # the same command once more: its answer is no longer late
+        self._forget(message_id)  # the same command once more: its answer is no longer late
         return frame
 
     def time_out(self, message_id: str) -> bool:
@@ -63,8 +59,7 @@ class OurCalls:
             del self._late[next(iter(self._late))]
         return True
 
-    def forget(self, message_id: str) -> None:
-        """The late window has passed."""
+    def _forget(self, message_id: str) -> None:
         if self._late is not None:
             self._late.pop(message_id, None)
             if not self._late:
@@ -79,7 +74,7 @@ class OurCalls:
         late = self._late.get(message_id) if self._late else None
         if late is None:
             return None
-        self.forget(message_id)
+        self._forget(message_id)
         return late, True
 
     def result(self, frame: Frame, effects: list[SessionEffect]) -> None:

@@ -1,7 +1,7 @@
 """One station's conversation on one connection: a pure state machine.
 
 Input: frames of the station (`receive`), reports of the runtime (`decided`, `recalled`, `acknowledged`, `closed`)
-and our own CALLs (`call`, `timed_out`, `forget`). Output: a list of effects, to be executed in order:
+and our own CALLs (`call`, `timed_out`). Output: a list of effects, to be executed in order:
 
 | effect | when | how the runtime reports back |
 | --- | --- | --- |
@@ -75,23 +75,9 @@ class Session:
         return self._theirs.full
 
     @property
-    def busy(self) -> bool:
-        """A CALL is open in either direction: drain waits for it."""
-        return self._theirs.open or self._ours.open
-
-    @property
     def in_transaction(self) -> bool:
         """As far as this connection has seen: drain closes such stations last."""
         return self._theirs.in_transaction
-
-    @property
-    def call_open(self) -> bool:
-        """Our CALL is outstanding."""
-        return self._ours.open
-
-    @property
-    def boot_status(self) -> str | None:
-        return self._boot.status
 
     def may_call(self, action: str) -> bool:
         """Whether the boot state lets us send this CALL now."""
@@ -171,7 +157,3 @@ class Session:
     def timed_out(self, message_id: str) -> bool:
         """Our CALL waited long enough: the next may go out, a late answer is still told apart. False: it is not open."""
         return self._ours.time_out(message_id)
-
-    def forget(self, message_id: str) -> None:
-        """The late window of a timed-out CALL has passed: an answer now is one that nobody asked for."""
-        self._ours.forget(message_id)

@@ -83,10 +83,6 @@ class StationCalls:
         return self._waiting is not None and len(self._waiting) >= self._policy.max_waiting
 
     @property
-    def open(self) -> bool:
-        return self._current is not None
-
-    @property
     def in_transaction(self) -> bool:
         return bool(self._transactions)
 
