@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from ocpp_contract.ids import Partition
+from ocpp_gateway.adapters import commands
 from ocpp_gateway.adapters.commands import CommandConsumer, LanesDiffer
 from ocpp_gateway.adapters.events import EventProducer
 from ocpp_gateway.adapters.group_offsets import MAX_METADATA_BYTES
@@ -159,6 +160,44 @@ async def test_a_partition_ended_and_begun_again_goes_on_exactly_where_it_is_tol
         assert mailbox.values(0) == [*range(600), *range(590, 605)]
 
 
+async def test_whoever_takes_a_record_may_end_and_begin_the_partition_on_the_spot(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then neither the rest of that batch counts, nor what the client has fetched behind it."""
+    monkeypatch.setattr(commands, "_AT_ONCE", 3)  # many turns of the loop within a batch: the client fetches ahead
+    padding = b" " * 1_000  # several fetches of a mebibyte, so that the next is in the client's hands by then
+    await asyncio.gather(
+        *(
+            lanes.producer.produce(lanes.topics[Lane.NORMAL], b"CP1", b"%d" % n + padding, partition=0)
+            for n in range(4_000)
+        )
+    )
+    turns = [700, 1_400, 2_100, 2_800, 3_500]
+    seen: list[int] = []
+    finished = asyncio.Event()
+
+    def take(record: SourceRecord) -> None:
+        seen.append(record.offset)
+        if turns and record.offset == turns[0]:
+            turns.pop(0)
+            consumer.stop_fetch(P0)
+            consumer.start_fetch(P0, {Lane.NORMAL: record.offset - 10, Lane.URGENT: 0})
+        if record.offset == 3_999:
+            finished.set()
+
+    consumer = CommandConsumer(lanes.connection, lanes.topics, lanes.group, take)
+    consumer.start()
+    try:
+        consumer.start_fetch(P0, BOTH_FROM_START)
+        async with asyncio.timeout(30):
+            await finished.wait()
+    finally:
+        await consumer.stop()
+    begins = [0, 690, 1_390, 2_090, 2_790, 3_490]
+    ends = [700, 1_400, 2_100, 2_800, 3_500, 3_999]
+    assert seen == [n for begin, end in zip(begins, ends, strict=True) for n in range(begin, end + 1)]
+
+
 async def test_an_offset_the_log_does_not_hold_begins_at_the_earliest_record(lanes: Lanes) -> None:
     await lanes.send(range(3), partition=0)
     async with lanes.consuming() as (consumer, mailbox):
@@ -251,6 +290,30 @@ async def _insist(lanes: Lanes, number: int) -> None:
             return await lanes.producer.produce(lanes.topics[Lane.NORMAL], b"CP1", b"%d" % number, partition=0)
         except KafkaUnknown:
             continue
+
+
+async def test_a_client_that_hears_nothing_any_more_is_replaced(lanes: Lanes) -> None:
+    """As seen after a restart of a whole cluster; here its fetching task is taken away."""
+    async with lanes.consuming(stall_after=1.0) as (consumer, mailbox):
+        consumer.start_fetch(P0, BOTH_FROM_START)
+        await lanes.send(range(5), partition=0)
+        await mailbox.until(5)
+        stuck = consumer._readers[Lane.NORMAL]._consumer
+        stuck._fetcher._fetch_task.cancel()
+        await lanes.send(range(5, 10), partition=0)
+        await mailbox.until(10)
+        assert mailbox.values(0) == list(range(10))
+        assert consumer._readers[Lane.NORMAL]._consumer is not stuck
+
+
+async def test_a_quiet_partition_is_no_reason_to_replace_the_client(lanes: Lanes) -> None:
+    async with lanes.consuming(stall_after=0.5) as (consumer, mailbox):
+        consumer.start_fetch(P0, BOTH_FROM_START)
+        await lanes.send(range(1), partition=0)
+        await mailbox.until(1)
+        clients = [reader._consumer for reader in consumer._readers.values()]
+        await asyncio.sleep(1.5)
+        assert clients == [reader._consumer for reader in consumer._readers.values()]
 
 
 async def test_a_consumer_that_starts_before_kafka_reads_when_it_comes(private_kafka: KafkaServer, fresh_name) -> None:
