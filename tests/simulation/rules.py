@@ -1,7 +1,7 @@
 """Every rule of the protocol that can be taken out, and how: by replacing one small function of core, or of the store.
 
-Nothing in production code knows of this. `test_rules.py` shows for each rule that the simulation notices its absence;
-rules that it cannot see have table tests beside the modules, named in `NOT_SEEN`.
+Nothing in production code knows of this. `test_rules.py` shows for each rule that a directed run fails without it, and
+for many of them that random schedules notice, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-from ocpp_contract.outcome import Outcome
 from ocpp_gateway.core import (
     command_record,
     delivery,
@@ -20,9 +19,6 @@ from ocpp_gateway.core import (
     endings,
     flight,
     ownership,
-    parking,
-    pod,
-    routing,
     runs,
     store_clock,
     tenures,
@@ -32,20 +28,18 @@ from ocpp_gateway.core import (
 from ocpp_gateway.core import (
     effects as e,
 )
-from tests.simulation import schedules, store, world
+from tests.simulation import store, world
 
 Patches = list[Any]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`without` replaces what makes the rule; `found_by` is a schedule that then breaks an invariant."""
+    """`without` takes the rule out; `test` names a directed run that then fails."""
 
     name: str
     without: Callable[[], Patches]
-    mode: str
-    seed: int = 0
-    invariants: str = ""
+    test: str
 
 
 def _method(owner: type, name: str, replacement: Any) -> Any:
@@ -133,10 +127,6 @@ def _dead_unsafe_is_uncertain() -> Patches:
         return original(claim, seen if seen.mine else seen._replace(repeatable=True), settings)
 
     return [patch.object(endings, "meet", meet)]
-
-
-def _own_written_is_uncertain() -> Patches:
-    return [_method(command_record.CommandMemory, "was_written", lambda self, key: False)]
 
 
 def _living_claim_waits() -> Patches:
@@ -442,7 +432,11 @@ def _last() -> Patches:
 
 
 def _last_lives_long() -> Patches:
-    return [_method(store.Store, "last_ttl", 8.0)]
+    def init(self: store.Store, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **{**kwargs, "last_ttl": 8.0})
+
+    original = store.Store.__init__
+    return [_method(store.Store, "__init__", init)]
 
 
 def _ping() -> Patches:
@@ -493,51 +487,169 @@ def _commit_again() -> Patches:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("every write is claimed first", _claim_before_write, "P"),
-    Rule("the claim checks the connection's epoch", _claim_checks_epoch, "P"),
-    Rule("a claim does nothing after its time", _claim_not_after, "P"),
-    Rule("a claim replaces only what was met", _claim_is_compared, "P"),
-    Rule("a claim under which nothing was written is put back", _put_back, "P"),
-    Rule("put back to what it replaced", _put_back_to_previous, "P"),
-    Rule("putting back compares", _put_back_compares, "P"),
-    Rule("a dead claim of an unsafe type is Uncertain", _dead_unsafe_is_uncertain, "P"),
-    Rule("an own written claim of an unsafe type is Uncertain", _own_written_is_uncertain, "P"),
-    Rule("a claim of a living pod is waited for", _living_claim_waits, "P"),
-    Rule("a claim older than any CALL counts as dead", _stale_claim_is_dead, "P"),
-    Rule("a claim answered after a loss is asserted again", _recheck, "S"),
-    Rule("done is set only where none is", _done_set_if_absent, "P"),
-    Rule("what is stored is published", _stored_is_published, "P"),
-    Rule("stored before published", _stored_before_published, "P"),
-    Rule("outcomes that say never written are legal only from none", _only_from_none, "P"),
-    Rule("own memory before the store", _memory_first, "S"),
-    Rule("one command id once at a time", _single_flight, "P"),
-    Rule("re-read after a lapse", _reread_after_lapse, "P"),
-    Rule("command records are asserted again after a loss", _reassert_records, "S"),
-    Rule("entries are asserted again after a loss", _reassert_entries, "S"),
-    Rule("quiet for one lease after a loss", _quiet, "S"),
-    Rule("a connection belongs to one run", _bound, "S"),
-    Rule("no registration right after a loss", _settle, "PS"),
-    Rule("take only when over or released", _take_only_when_over, "P"),
-    Rule("absent waits a lease", _absent_waits, "S"),
-    Rule("the right is checked right before the write", _right_before_write, "P"),
-    Rule("the deadline is checked right before the write", _deadline_before_write, "P"),
-    Rule("the right counts from before the renewal", _right_counts_from_sending, "P"),
-    Rule("the right is shorter than the lease", _margin, "P"),
-    Rule("a lapsed tenure is taken anew", _lapsed_is_taken_anew, "P"),
-    Rule("the right ends before the release", _right_ends_before_release, "P"),
-    Rule("release only the own tenure", _release_only_own, "P"),
-    Rule("owners are incarnations", _incarnations, "P"),
-    Rule("dead only for sure", _dead_must_be_sure, "P"),
-    Rule("epochs have a floor", _floor, "S"),
-    Rule("a higher epoch wins", _higher_epoch_wins, "P"),
-    Rule("the last epoch is remembered", _last, "P"),
-    Rule("the last epoch is remembered for long", _last_lives_long, "P"),
-    Rule("only a socket that answered a ping is asserted again", _ping, "S"),
-    Rule("a registration does nothing after its time", _register_not_after, "P"),
-    Rule("entries are deleted by comparison", _delete_compares, "P"),
-    Rule("the low watermark is committed", _low_watermark, "P"),
-    Rule("finished means acknowledged", _finished_is_acknowledged, "P"),
-    Rule("unchanged offsets are committed again", _commit_again, "P"),
-    Rule("safe types are sent again only after socket loss", _resend_after_socket_loss_only, "P"),
+    Rule(
+        "every write is claimed first", _claim_before_write, "test_timed_out_is_reported_and_a_late_answer_still_counts"
+    ),
+    Rule(
+        "the claim checks the connection's epoch",
+        _claim_checks_epoch,
+        "test_nothing_is_written_for_a_socket_that_the_station_has_left",
+    ),
+    Rule(
+        "a claim does nothing after its time", _claim_not_after, "test_a_claim_that_arrives_after_its_time_does_nothing"
+    ),
+    Rule(
+        "a claim replaces only what was met", _claim_is_compared, "test_a_claim_of_ones_own_former_life_is_dead_at_once"
+    ),
+    Rule(
+        "a claim under which nothing was written is put back",
+        _put_back,
+        "test_the_deadline_is_asked_again_right_before_the_write",
+    ),
+    Rule(
+        "put back to what it replaced", _put_back_to_previous, "test_putting_back_restores_the_claim_that_was_replaced"
+    ),
+    Rule("putting back compares", _put_back_compares, "test_putting_back_restores_the_claim_that_was_replaced"),
+    Rule(
+        "a dead claim of an unsafe type is Uncertain",
+        _dead_unsafe_is_uncertain,
+        "test_a_claim_of_ones_own_former_life_is_dead_at_once",
+    ),
+    Rule(
+        "a claim of a living pod is waited for",
+        _living_claim_waits,
+        "test_a_claim_older_than_any_call_is_dead_though_its_pod_lives",
+    ),
+    Rule(
+        "a claim older than any CALL counts as dead",
+        _stale_claim_is_dead,
+        "test_a_claim_older_than_any_call_is_dead_though_its_pod_lives",
+    ),
+    Rule(
+        "a claim answered after a loss is asserted again",
+        _recheck,
+        "test_a_claim_answered_after_a_loss_was_noticed_is_asserted_before_the_write",
+    ),
+    Rule(
+        "done is set only where none is",
+        _done_set_if_absent,
+        "test_done_once_is_done_the_stored_outcome_is_what_is_published",
+    ),
+    Rule(
+        "what is stored is published",
+        _stored_is_published,
+        "test_done_once_is_done_the_stored_outcome_is_what_is_published",
+    ),
+    Rule("stored before published", _stored_before_published, "test_two_copies_of_one_id_wait_for_each_other"),
+    Rule(
+        "outcomes that say never written are legal only from none",
+        _only_from_none,
+        "test_putting_back_restores_the_claim_that_was_replaced",
+    ),
+    Rule("own memory before the store", _memory_first, "test_a_pod_asks_its_own_memory_before_a_store_that_forgot"),
+    Rule(
+        "one command id once at a time",
+        _single_flight,
+        "test_the_deadline_of_a_copy_does_not_end_what_the_other_copy_has_under_way",
+    ),
+    Rule(
+        "re-read after a lapse",
+        _reread_after_lapse,
+        "test_an_outcome_is_published_only_after_a_look_when_the_lease_has_lapsed",
+    ),
+    Rule(
+        "command records are asserted again after a loss",
+        _reassert_records,
+        "test_an_own_record_older_than_written_is_noticed_without_another_run",
+    ),
+    Rule(
+        "entries are asserted again after a loss",
+        _reassert_entries,
+        "test_after_a_restart_empty_everything_of_ones_own_is_said_again_and_nothing_else_is_done",
+    ),
+    Rule(
+        "quiet for one lease after a loss",
+        _quiet,
+        "test_the_quiet_lasts_one_lease_from_the_marker_for_a_pod_just_started_too",
+    ),
+    Rule("a connection belongs to one run", _bound, "test_a_request_to_a_server_that_is_gone_counts_as_unknown"),
+    Rule("no registration right after a loss", _settle, "test_right_after_a_loss_no_station_is_registered"),
+    Rule("take only when over or released", _take_only_when_over, "test_a_take_whose_reply_was_lost_is_waited_out"),
+    Rule("absent waits a lease", _absent_waits, "test_an_absent_one_that_was_owned_is_taken_only_after_a_full_lease"),
+    Rule(
+        "the right is checked right before the write",
+        _right_before_write,
+        "test_a_claim_whose_right_is_over_is_put_back_and_the_next_owner_delivers",
+    ),
+    Rule(
+        "the deadline is checked right before the write",
+        _deadline_before_write,
+        "test_the_deadline_is_asked_again_right_before_the_write",
+    ),
+    Rule(
+        "the right counts from before the renewal",
+        _right_counts_from_sending,
+        "test_the_right_counts_from_before_the_renewal_was_sent",
+    ),
+    Rule(
+        "the right is shorter than the lease",
+        _margin,
+        "test_an_outcome_is_published_only_after_a_look_when_the_lease_has_lapsed",
+    ),
+    Rule(
+        "a lapsed tenure is taken anew",
+        _lapsed_is_taken_anew,
+        "test_a_lapse_while_redis_is_silent_is_noticed_without_it",
+    ),
+    Rule(
+        "the right ends before the release",
+        _right_ends_before_release,
+        "test_the_right_ends_before_the_release_is_sent",
+    ),
+    Rule(
+        "release only the own tenure",
+        _release_only_own,
+        "test_a_release_that_arrives_late_does_not_hurt_a_later_tenure",
+    ),
+    Rule("owners are incarnations", _incarnations, "test_a_claim_of_ones_own_former_life_is_dead_at_once"),
+    Rule("dead only for sure", _dead_must_be_sure, "test_one_look_at_an_absent_pod_record_proves_no_death"),
+    Rule("epochs have a floor", _floor, "test_no_epoch_goes_back_to_a_slower_clock"),
+    Rule("a higher epoch wins", _higher_epoch_wins, "test_a_newer_connection_closes_the_older_one_here_and_elsewhere"),
+    Rule("the last epoch is remembered", _last, "test_an_epoch_that_was_forgotten_is_known_from_last"),
+    Rule(
+        "the last epoch is remembered for long",
+        _last_lives_long,
+        "test_the_last_epoch_is_known_long_after_the_entry_is_gone",
+    ),
+    Rule(
+        "only a socket that answered a ping is asserted again",
+        _ping,
+        "test_a_lost_entry_is_written_again_only_by_a_socket_that_answers",
+    ),
+    Rule(
+        "a registration does nothing after its time",
+        _register_not_after,
+        "test_a_registration_that_arrives_after_its_time_does_nothing",
+    ),
+    Rule(
+        "entries are deleted by comparison",
+        _delete_compares,
+        "test_only_the_own_entry_is_deleted",
+    ),
+    Rule("the low watermark is committed", _low_watermark, "test_a_station_that_is_away_does_not_pin_the_log_for_ever"),
+    Rule(
+        "finished means acknowledged",
+        _finished_is_acknowledged,
+        "test_a_forward_is_finished_when_it_is_acknowledged_not_before",
+    ),
+    Rule(
+        "unchanged offsets are committed again",
+        _commit_again,
+        "test_an_unchanged_position_is_committed_again_from_time_to_time",
+    ),
+    Rule(
+        "safe types are sent again only after socket loss",
+        _resend_after_socket_loss_only,
+        "test_when_the_late_window_passes_it_is_uncertain_and_never_written_again",
+    ),
 )
-__all__ = ["RULES", "Outcome", "Rule", "parking", "pod", "routing", "schedules", "without"]

@@ -379,6 +379,7 @@ def test_an_unsafe_command_waits_for_the_pod_that_claimed_it() -> None:
     story.send(order, partition=P1)
     story.passes(1)
     assert story.written(order) == 1
+    assert story.outcomes(order) == []
     story.passes(5)
     assert story.outcomes(order)[-1] is UNCERTAIN
     assert story.written(order) == 1
@@ -512,6 +513,63 @@ def test_done_once_is_done_the_stored_outcome_is_what_is_published() -> None:
     story.store.execute(other)
     story.let_go()
     assert story.outcomes(order) == [UNCERTAIN]
+
+
+def test_the_deadline_of_a_copy_does_not_end_what_the_other_copy_has_under_way() -> None:
+    story, order = Story(), command(expires_in=2)
+    story.connect(S1, "A")
+    story.obliging = False
+    story.send(order)
+    story.send(order)
+    story.passes(4)
+    assert story.outcomes(order) == [TIMED_OUT]
+    story.station_answers(0)
+    story.passes(1)
+    assert story.outcomes(order) == [TIMED_OUT, ACCEPTED, ACCEPTED]
+
+
+def claimed_by(story: Story, order: Any, name: str) -> e.Claim:
+    """Somebody's claim, as if from long ago: nothing in that pod knows of it any more."""
+    claim = e.Claim(story.pod(name).incarnation, 1, story.store.time_us)
+    story.store._put_for(("cmd", order.station, order.id), claim, 500.0)
+    return claim
+
+
+def test_a_claim_older_than_any_call_is_dead_though_its_pod_lives() -> None:
+    story, order = Story("A", "B"), command(expires_in=39)
+    claimed_by(story, order, "B")
+    story.connect(S1, "A")
+    story.send(order)
+    story.passes(10)
+    assert story.outcomes(order) == []
+    story.passes(3)
+    assert story.outcomes(order) == [UNCERTAIN]
+    assert story.written(order) == 0
+
+
+def test_one_look_at_an_absent_pod_record_proves_no_death() -> None:
+    story, order = Story("A", "B"), command(expires_in=39)
+    claimed_by(story, order, "B")
+    story.connect(S1, "A")
+    del story.store.keys["pod", "B"]
+    story.send(order)
+    story.passes(1)
+    assert story.outcomes(order) == []
+    story.crash(story.pod("B"))
+    story.passes(4)
+    assert story.outcomes(order) == []
+    story.passes(2)
+    assert story.outcomes(order) == [UNCERTAIN]
+
+
+def test_a_safe_command_claimed_by_a_dead_pod_is_claimed_anew() -> None:
+    story, order = Story("A", "B"), command(safe=True, expires_in=39)
+    claimed_by(story, order, "B")
+    story.crash(story.pod("B"))
+    story.connect(S1, "A")
+    story.send(order)
+    story.passes(14)
+    assert story.outcomes(order) == [ACCEPTED]
 
 
 # --------------------------------------------------------------------------------------------------------------- forwarding
