@@ -9,13 +9,16 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
+from ocpp_client.kafka import KafkaAccess
+from ocpp_client.topic_reader import Start, TopicReader
 from ocpp_contract import decoding
 from ocpp_contract.cloudevents import header
 from ocpp_contract.commands import Command
@@ -48,27 +51,18 @@ class Backend:
         self._store = Redis.from_url(redis, socket_timeout=2.0)
         self._readers: list[asyncio.Task[None]] = []
         self._news = asyncio.Event()
+        self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        self._open.push_async_callback(self._store.aclose)
         self._producer = AIOKafkaProducer(bootstrap_servers=self._kafka, acks="all")
         await self._producer.start()
+        self._open.push_async_callback(self._producer.stop)
         for topic, take in ((self._topics.command_results, self._result), (self._topics.events_up, self._event)):
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._kafka,
-                auto_offset_reset="earliest",
-                fetch_max_wait_ms=20,
-                enable_auto_commit=False,
-            )
-            await consumer.start()
-            consumer.assign([TopicPartition(topic, number) for number in sorted(await self._numbers(consumer, topic))])
-            # From now on: an own broker may hold what others did before.
-            await consumer.seek_to_end()
-            self._readers.append(asyncio.create_task(self._read(consumer, take)))
+            # From now on: a broker of one's own may hold what others did before.
+            reader = await self._open.enter_async_context(TopicReader(KafkaAccess.of(self._kafka), topic, Start.END))
+            self._readers.append(asyncio.create_task(self._read(reader, take)))
         return self
-
-    async def _numbers(self, consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-        await consumer.topics()  # partitions_for_topic() knows only what metadata was fetched for
-        return consumer.partitions_for_topic(topic) or set()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -76,8 +70,7 @@ class Backend:
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
-        await self._producer.stop()
-        await self._store.aclose()
+        await self._open.aclose()
 
     async def send(
         self, station: str, type_name: str, payload: dict[str, Any], deadline: float, marker: str | None = None,
@@ -124,13 +117,11 @@ class Backend:
             return condition()
         return True
 
-    async def _read(self, consumer: AIOKafkaConsumer, take: Callable[[Any], None]) -> None:
-        try:
-            async for record in consumer:
+    async def _read(self, reader: TopicReader, take: Callable[[Any], None]) -> None:
+        async for batch in reader.batches():
+            for record in batch:
                 take(record)
-                self._news.set()
-        finally:
-            await consumer.stop()
+            self._news.set()
 
     def _result(self, record: Any) -> None:
         ce_id = header(record.headers, "ce_id") or ""

@@ -240,7 +240,7 @@ class Demo:
             stream.cancel()
             await asyncio.gather(stream, return_exceptions=True)
         self.say(
-            f"{len(self.account.sent)} commands were sent by now, {len(self.account.open_commands())} are still open"
+            f"{len(self.account.sent)} commands are sent by now, {len(self.account.open_commands())} are still open"
         )
 
     async def _stream(self, backend: Backend, end: float) -> None:

@@ -31,7 +31,7 @@ from ocpp_contract.times import format_time
 log = logging.getLogger(__name__)
 logging.getLogger("ocpp").setLevel(logging.CRITICAL)  # it logs every frame, and refusals that we expect as errors
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.4, 8.0
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.4, 4.0
 OPEN_TIMEOUT = 5.0
 ATTEMPTS = 3
 """Answers with CALLERROR to one transaction message before it is given up (TransactionMessageAttempts)."""

@@ -155,6 +155,8 @@ async def _running(
             finally:
                 pods.stop_watching()
                 looking.cancel()
+                # All at once: each takes a moment to say goodbye to broker and store, which are stopped after them.
+                await asyncio.gather(*(pod.child.stop() for pod in pods.present.values()))
     except BaseExceptionGroup as group_error:
         if len(group_error.exceptions) == 1:  # the group is our own affair: callers expect LocalError
             raise group_error.exceptions[0] from None
