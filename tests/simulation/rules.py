@@ -100,9 +100,9 @@ def _claim_is_compared() -> Patches:
 
 def _put_back() -> Patches:
     def uncertain(self: writing.Writing, flight: Any, claim: e.Claim) -> Any:
+        yield from ()
         flight.replaceable = None
         return writing.Again.SOON
-        yield
 
     return [_method(writing.Writing, "_put_back", uncertain)]
 

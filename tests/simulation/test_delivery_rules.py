@@ -81,11 +81,11 @@ def test_one_call_at_a_time_urgent_first_then_in_order() -> None:
     story.obliging = False
     first, second, third, urgent = command(1), command(2), command(3), command(4, urgent=True)
     story.send(first, second, third, urgent)
-    written = lambda: [call.command_id for call in story.seen(e.WriteCall)]  # noqa: E731
-    assert written() == [first.id]
+    assert [call.command_id for call in story.seen(e.WriteCall)] == [first.id]
     story.obliging = True
     story.go()
-    assert written() == [first.id, urgent.id, second.id, third.id]
+    written = [call.command_id for call in story.seen(e.WriteCall)]
+    assert written == [first.id, urgent.id, second.id, third.id]
 
 
 def test_a_silent_station_does_not_hold_up_its_neighbours() -> None:

@@ -586,6 +586,33 @@ def test_a_drain_closes_its_stations_then_gives_its_partitions_to_the_successors
     assert story.held_by("A") == set()  # its annotation stays as it is; it takes nothing back
 
 
+def test_a_drain_that_is_forced_still_reports_what_was_open() -> None:
+    story, order = Story("A", settings=replace(SETTINGS, force_after=3.0)), command(expires_in=30)
+    story.connect(S1, "A")
+    story.obliging = False
+    story.send(order)
+    story.spawn(story.pod("A"), "drain", story.pod("A").pod.drain(story.now))
+    story.passes(2)
+    assert story.seen(e.CloseSocket) == []
+    story.hold(e.PublishResult)
+    story.passes(2)
+    assert [close.connection for close in story.seen(e.CloseSocket)] == ["socket-1"]
+    assert story.held_by("A") == set()
+    assert "drain" in [task.name for task in story.tasks]
+    story.let_go()
+    story.passes(1)
+    assert story.outcomes(order)[-1] is Outcome.UNCERTAIN
+    assert "drain" not in [task.name for task in story.tasks]
+
+
+def test_a_drain_does_not_wait_for_ever_for_servers_that_are_gone() -> None:
+    story = Story("A", settings=replace(SETTINGS, force_after=2.0))
+    story.spawn(story.pod("A"), "drain", story.pod("A").pod.drain(story.now))
+    story.hold_all()
+    story.passes(2 + LEASE + 1)
+    assert "drain" not in [task.name for task in story.tasks]
+
+
 def test_while_draining_no_new_station_is_registered() -> None:
     story = Story()
     story.spawn(story.pod("A"), "drain", story.pod("A").pod.drain(story.now))

@@ -419,8 +419,13 @@ class World:
                 self.checks.commit(op)
                 self.committed[partition, lane] = (offset, metadata)
             case e.FetchCommitted(partition):
-                return {lane: e.LanePosition(*self.committed.get((partition, lane), (None, "")), 0) for lane in e.Lane}
+                return {lane: self._position(partition, lane) for lane in e.Lane}
         return None
+
+    def _position(self, partition: Partition, lane: e.Lane) -> e.LanePosition:
+        if (partition, lane) not in self.committed:
+            return e.LanePosition(None, "", 0)
+        return e.LanePosition(*self.committed[partition, lane], 0)
 
     def append(
         self,

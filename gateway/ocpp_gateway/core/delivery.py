@@ -76,6 +76,11 @@ class Delivery:
         """Fired when stations wait whose entry nobody has looked at yet."""
         self.to_look_up: set[ChargePointId] = set()
 
+    @property
+    def working(self) -> bool:
+        """Whether some command's record is being changed or some CALL is open."""
+        return bool(self._at_work)
+
     # ------------------------------------------------------------------------------------------------- the record
     def received(self, source: SourceRecord, now: float) -> Procedure[None] | None:
         """A record of the log. None: nothing to do (partition not ours any more, or finished in an earlier tenure)."""

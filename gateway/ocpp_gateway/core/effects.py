@@ -490,6 +490,8 @@ class WriteCall:
     command_id: CommandId
     action: str
     payload: Mapping[str, Any]
+    age: float = 0.0
+    """Seconds since the record was written to Kafka, by the broker's and the store's clocks: for the metrics page."""
 
 
 @dataclass(frozen=True, slots=True)

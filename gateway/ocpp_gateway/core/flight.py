@@ -26,6 +26,8 @@ class CallResult:
     """CALLRESULT."""
 
     payload: Mapping[str, Any]
+    schema_errors: tuple[str, ...] = ()
+    """What breaks its schema. The station did act, so the answer still counts; the result says so."""
 
 
 @dataclass(frozen=True, slots=True)

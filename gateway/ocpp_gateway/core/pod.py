@@ -36,6 +36,7 @@ from ocpp_gateway.core.effects import (
     Procedure,
     Sleep,
     SourceRecord,
+    Spawn,
     Unknown,
 )
 from ocpp_gateway.core.endings import Endings
@@ -206,7 +207,8 @@ class Pod:
         )
 
     def drain(self, now: float) -> Procedure[None]:
-        """Returns when every station was asked to go and every partition is released."""
+        """Returns when every station was asked to go, every partition is released and what was open is reported - or when
+        that takes longer than a lease: then leases run out and successors judge the claims."""
         self.draining_state.start(now)
         while self._closing():
             for connection in self.draining_state.step(self._leaving(), now):
@@ -215,7 +217,12 @@ class Pod:
                 now = (yield Sleep(now + 0.05)).now
         self.tenures.stopping = True
         for tenure in list(self.ownership.owned.values()):
-            yield from self.tenures.lose(tenure, now)
+            if not tenure.leaving:
+                tenure.leaving = True
+                yield Spawn(f"lose {tenure.partition}", self.tenures.lose(tenure, now))
+        latest = now + self.settings.lease
+        while now < latest and (self.ownership.owned or self.delivery.working):
+            now = (yield Sleep(now + 0.05)).now
         self.draining_state.released()
 
     # ----------------------------------------------------------------------------------- what ownership tells (Tenants)

@@ -110,8 +110,9 @@ class Writing:
         pending = PendingCall()
         socket.calls[flight.key.command_id] = pending
         try:
+            age = self._clock.time_us(flight.now) / US - flight.source.timestamp_ms / 1_000
             written = yield from ask(
-                flight, WriteCall(socket.connection, flight.key.command_id, call.action, call.payload)
+                flight, WriteCall(socket.connection, flight.key.command_id, call.action, call.payload, age)
             )
             if not written:
                 return (yield from self._put_back(flight, claim))
