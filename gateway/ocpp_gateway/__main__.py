@@ -16,6 +16,7 @@ import uvloop
 
 from ocpp_gateway import settings as settings_module
 from ocpp_gateway.adapters import logs
+from ocpp_gateway.adapters.commands import LanesDiffer
 from ocpp_gateway.adapters.tls import TlsError
 from ocpp_gateway.composition import Gateway
 from ocpp_gateway.settings import Settings, SettingsError
@@ -49,6 +50,9 @@ def main() -> int:
     try:
         uvloop.run(serve(settings))
     except* TlsError as errors:
+        code = 2
+        log.error("cannot start: %s", *errors.exceptions)
+    except* LanesDiffer as errors:
         code = 2
         log.error("cannot start: %s", *errors.exceptions)
     except* OSError as errors:

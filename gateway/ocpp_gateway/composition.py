@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from ocpp_contract.assignment import Assignment
@@ -73,6 +73,7 @@ class Gateway:
         self._tasks = asyncio.TaskGroup()
         self._stopping = asyncio.Event()
         self._boots: dict[str, str | None] = {}
+        self._removals: set[asyncio.Task[None]] = set()
         self._flow = UplinkGate(settings.uplink.hold, settings.uplink.close)
         self.metrics = Metrics()
 
@@ -106,6 +107,7 @@ class Gateway:
                 boot_changed=lambda connection: self.pod.boot_changed(connection),
                 gone=self._gone,
                 count=self._count,
+                observe_command=self.metrics.command_seconds.observe,
                 tasks=self._tasks,
             ),
             dialects,
@@ -202,11 +204,15 @@ class Gateway:
                 reached.cancel()
                 await self.listeners.close()
                 await self._consumer.stop()
+                for task in work:
+                    task.cancel()
+                # Entries of the sockets just closed go, their DeviceOffline is published: before the producer stops.
+                if self._removals:
+                    await asyncio.wait(self._removals, timeout=_STOP_TIMEOUT)
+                await self._driver.finish(_STOP_TIMEOUT)
                 left = await self._producer.stop(_STOP_TIMEOUT)
                 if left:
                     log.error("stopped with events that Kafka has not acknowledged", extra={"events": left})
-                for task in work:
-                    task.cancel()
         finally:
             if self._webhook is not None:
                 await self._webhook.close()
@@ -269,7 +275,7 @@ class Gateway:
 
     def _call_ended(self, connection: str, ended: CallEnded) -> None:
         if ended.payload is not None:
-            answer: CallResult | CallError = CallResult(ended.payload)
+            answer: CallResult | CallError = CallResult(ended.payload, ended.schema_errors)
         else:
             answer = CallError(ended.code, ended.description, ended.details or {})
         self.pod.answer_received(connection, CommandId(ended.message_id), answer)
@@ -356,7 +362,9 @@ class Gateway:
                 conversation, offline = announcement
                 self.conversations.announce(conversation, "DeviceOffline", offline)
 
-        self._tasks.create_task(remove())
+        task = self._tasks.create_task(remove())
+        self._removals.add(task)
+        task.add_done_callback(self._removals.discard)
 
     # ------------------------------------------------------------------------------------------------ for the admin port
 
@@ -397,7 +405,7 @@ class Gateway:
         self._draining = True
         self._stopping.set()
 
-    def trace(self, charge_point_id: str) -> AsyncIterator[bytes]:
+    def trace(self, charge_point_id: str) -> AsyncGenerator[bytes, None]:
         return self.conversations.trace(charge_point_id)
 
     # ----------------------------------------------------------------------------------------------------------- metrics

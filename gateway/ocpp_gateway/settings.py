@@ -293,7 +293,6 @@ class Commands(_Group):
     max_parked: int = Field(
         20_000, ge=1, description="Commands waiting for stations that are away, per pod; beyond that Busy."
     )
-    max_value_bytes: int = Field(262_144, ge=1_024, description="Largest command record.")
 
     @model_validator(mode="after")
     def _order(self) -> Self:

@@ -7,9 +7,10 @@ Secret needs no restart.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,7 +37,7 @@ class View(Protocol):
     def start_drain(self) -> None:
         """Begin to drain; a second call changes nothing."""
 
-    def trace(self, charge_point_id: str) -> AsyncIterator[bytes]:
+    def trace(self, charge_point_id: str) -> AsyncGenerator[bytes, None]:
         """Frames of one station as JSON lines, secrets redacted, until the reader leaves."""
 
 
@@ -96,10 +97,10 @@ class AdminServer:
         self._authorize(request)
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
         await response.prepare(request)
-        lines = self._view.trace(request.match_info["id"])
         try:
-            async for line in lines:
-                await response.write(line)
+            async with contextlib.aclosing(self._view.trace(request.match_info["id"])) as lines:
+                async for line in lines:
+                    await response.write(line)
         except (ConnectionError, asyncio.CancelledError):
             log.debug("trace reader left")
         return response

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -81,6 +81,8 @@ class ConversationPorts:
     gone: Callable[[Conversation, int, str], None]
     """The socket of a conversation has gone (close code, reason)."""
     count: Callable[..., None]
+    observe_command: Callable[[float], None]
+    """Seconds from a command's record in Kafka to its CALL on a socket."""
     tasks: asyncio.TaskGroup
 
 
@@ -424,9 +426,14 @@ class Conversations:
 
     # ------------------------------------------------------------------------------------------------ for the downlink
 
-    def write_call(self, connection: str, command_id: CommandId, action: str, payload: Mapping[str, Any]) -> bool:
+    def write_call(
+        self, connection: str, command_id: CommandId, action: str, payload: Mapping[str, Any], age: float
+    ) -> bool:
         conversation = self._by_connection.get(connection)
-        return conversation is not None and conversation.write_call(command_id, action, dict(payload))
+        if conversation is None or not conversation.write_call(command_id, action, dict(payload)):
+            return False
+        self.ports.observe_command(max(0.0, age))
+        return True
 
     def call_timed_out(self, connection: str, command_id: CommandId) -> None:
         conversation = self._by_connection.get(connection)
@@ -454,7 +461,7 @@ class Conversations:
 
     # ----------------------------------------------------------------------------------------------------------- trace
 
-    async def trace(self, charge_point_id: str) -> AsyncIterator[bytes]:
+    async def trace(self, charge_point_id: str) -> AsyncGenerator[bytes, None]:
         """Frames of one station from now on, also over its reconnections to this pod."""
         station = ChargePointId(charge_point_id)
         queue: asyncio.Queue[bytes] = asyncio.Queue(_TRACE_BACKLOG)

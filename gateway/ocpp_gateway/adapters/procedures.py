@@ -51,7 +51,9 @@ class Credentials(Protocol):
 class Sockets(Protocol):
     """The stations connected here, by connection id."""
 
-    def write_call(self, connection: str, command_id: CommandId, action: str, payload: Mapping[str, Any]) -> bool: ...
+    def write_call(
+        self, connection: str, command_id: CommandId, action: str, payload: Mapping[str, Any], age: float
+    ) -> bool: ...
     def call_timed_out(self, connection: str, command_id: CommandId) -> None: ...
     def close_socket(self, connection: str, code: int, reason: str) -> None: ...
     def ping(self, connection: str, until: float) -> Awaitable[bool]: ...
@@ -73,10 +75,11 @@ class Driver:
         self._tasks = tasks
         self._clock = clock
         self._count = count
+        self._running: set[asyncio.Task[None]] = set()
         self._local: dict[type, Callable[[Any], object]] = {
             effects.StartFetch: lambda e: commands.start_fetch(e.partition, e.offsets),
             effects.StopFetch: lambda e: commands.stop_fetch(e.partition),
-            effects.WriteCall: lambda e: sockets.write_call(e.connection, e.command_id, e.action, e.payload),
+            effects.WriteCall: lambda e: sockets.write_call(e.connection, e.command_id, e.action, e.payload, e.age),
             effects.CallTimedOut: lambda e: sockets.call_timed_out(e.connection, e.command_id),
             effects.CloseSocket: lambda e: sockets.close_socket(e.connection, e.code, e.reason),
             effects.Spawn: lambda e: self.spawn(e.name, e.procedure),
@@ -98,7 +101,18 @@ class Driver:
 
     def spawn(self, name: str, procedure: Procedure[Any]) -> asyncio.Task[None]:
         """Run `procedure` as a task. A mistake in it is logged and counted; it ends that procedure, never the pod."""
-        return self._tasks.create_task(self._guarded(name, procedure), name=name)
+        task = self._tasks.create_task(self._guarded(name, procedure), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def finish(self, timeout: float) -> None:
+        """Let what runs come to its end, at most `timeout` seconds; then cancel it. For the end of the process: what is cut
+        off here is what a crash would cut off, and the protocol bears that."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=timeout)
+            for task in late:
+                task.cancel()
 
     async def run(self, procedure: Procedure[Any]) -> Any:
         """Run `procedure` in the caller's task and return what it returns."""

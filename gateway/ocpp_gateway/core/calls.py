@@ -51,4 +51,5 @@ class VersionCalls:
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             return Report(Outcome.REJECTED, None, response, "the station's answer breaks its schema")
         positive = is_positive(command.type, payload if status is None else {**payload, "status": status})
-        return Report(Outcome.ACCEPTED if positive else Outcome.REJECTED, status, payload)
+        reason = f"the answer breaks its schema: {'; '.join(answer.schema_errors)}" if answer.schema_errors else None
+        return Report(Outcome.ACCEPTED if positive else Outcome.REJECTED, status, payload, reason)
