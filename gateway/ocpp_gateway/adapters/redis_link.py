@@ -101,7 +101,7 @@ class Link:
             async with asyncio.timeout(access.timeout):
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
                 await connection.send_command("INFO", "server", "replication", "memory", check_health=False)
-                info = _fields(await connection.read_response())
+                info = _fields(await connection.read_response(disconnect_on_error=False))
                 run_id = _run_of(info)
                 if info.get("maxmemory_policy", "noeviction") != "noeviction":
                     policy = info["maxmemory_policy"]
@@ -110,9 +110,9 @@ class Link:
                 await connection.send_packed_command(connection.pack_commands(load), check_health=False)
                 for _ in load:
                     with contextlib.suppress(ResponseError):  # not allowed by ACL: EVAL hands each over when needed
-                        await connection.read_response()
+                        await connection.read_response(disconnect_on_error=False)
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await _disconnect(connection)
             raise
         return cls(connection, run_id, access.timeout)
 
@@ -150,8 +150,7 @@ class Link:
         """End, and wait until the socket is closed."""
         self.end("closed")
         await asyncio.wait(self._tasks)
-        with contextlib.suppress(RedisError, OSError):
-            await self._connection.disconnect(nowait=True)
+        await _disconnect(self._connection)
 
     async def _write(self) -> None:
         try:
@@ -167,7 +166,7 @@ class Link:
         try:
             while True:
                 try:
-                    reply = await self._connection.read_response()
+                    reply = await self._connection.read_response(disconnect_on_error=False)
                 except ResponseError as error:
                     reply = error
                 if not self._pending:
@@ -192,6 +191,12 @@ class Link:
             self._watch = self._loop.call_later(_LATE, self._overdue, now + _LATE, True)
         else:
             self.end(f"no answer within {self._timeout:g} s")
+
+
+async def _disconnect(connection: Connection) -> None:
+    """Close the socket and wait until it is; the library bounds that by the connect time-out."""
+    with contextlib.suppress(RedisError, OSError):
+        await connection.disconnect()
 
 
 def _connection(address: Address, access: RedisAccess) -> Connection:

@@ -110,6 +110,8 @@ async def test_tls_and_acl(servers: ExitStack, tmp_path: Path) -> None:
     password.write_text("wrong")
     with pytest.raises(AuthenticationError):
         await Link.open(Address("localhost", port), access)
+    with server.client() as client:  # TLS takes a moment to say goodbye; the test ends when nobody is left
+        await until(lambda: client.info("clients")["connected_clients"] == 1)
 
 
 async def test_the_acl_of_the_docs_is_enough(servers: ExitStack, redis_cluster: RedisCluster, tmp_path: Path) -> None:
