@@ -16,11 +16,11 @@ from typing import Protocol, TypeVar
 import pytest
 
 from tests.testbed.cache import Missing
-from tests.testbed.kafka import EmbeddedBroker, KafkaServer, create_topics
+from tests.testbed.kafka import EmbeddedBroker, KafkaCluster, KafkaServer, create_topics
 from tests.testbed.redis import RedisCluster, RedisServer
 
 _MARKED_BY_FIXTURE = {
-    "kafka": {"kafka", "private_kafka", "make_topics"},
+    "kafka": {"kafka", "private_kafka", "private_kafka_cluster", "make_topics"},
     "redis": {"redis_server", "redis_cluster", "private_redis"},
 }
 _kept_folders = pytest.StashKey[list[str]]()
@@ -96,6 +96,12 @@ def redis_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
 def private_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
     """A Kafka for this test alone: `stop_async`, `start_async`, `kill`, `pause`, `resume`, `restart_empty_async`."""
     yield from running(request, KafkaServer)
+
+
+@pytest.fixture
+def private_kafka_cluster(request: pytest.FixtureRequest) -> Iterator[KafkaCluster]:
+    """Three Kafka nodes for this test alone, to kill or freeze one of."""
+    yield from running(request, KafkaCluster)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ import socket
 import struct
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -112,15 +114,12 @@ class KafkaServer(ServerProcess):
 
     def spawn(self) -> None:
         if not self._data.exists():
-            self._format()
+            self._format(_cluster_id(), "--standalone")
         super().spawn()
 
-    def _format(self) -> None:
-        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+    def _format(self, cluster: str, *quorum: str) -> None:
         done = subprocess.run(
-            self.java(
-                "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._configuration), "--standalone"
-            ),
+            self.java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._configuration), *quorum),
             capture_output=True, text=True, check=False, cwd=self.folder,
         )  # fmt: skip
         if done.returncode:
@@ -132,6 +131,81 @@ class KafkaServer(ServerProcess):
 
     def forget_data(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
+
+
+class _Node(KafkaServer):
+    """One of a cluster: same cluster id, fixed voters."""
+
+    def __init__(self, number: int, cluster: str) -> None:
+        super().__init__()
+        self.number = number
+        self._cluster = cluster
+
+    def join(self, voters: str, nodes: int) -> None:
+        replicas = min(nodes, 3)
+        with self._configuration.open("a") as configuration:
+            configuration.write(
+                f"node.id={self.number}\n"
+                f"controller.quorum.voters={voters}\n"
+                f"offsets.topic.replication.factor={replicas}\n"
+                f"default.replication.factor={replicas}\n"
+                "replica.lag.time.max.ms=3000\n"
+                "unclean.leader.election.enable=false\n"
+            )
+
+    def spawn(self) -> None:
+        if not self._data.exists():
+            self._format(self._cluster)
+        ServerProcess.spawn(self)
+
+
+class KafkaCluster:
+    """Several Kafka nodes, each broker and controller, for moves of leaders and shrunk in-sync sets.
+
+    `nodes[n]` has the levers of a single server. A JVM each: about a gigabyte for three.
+    """
+
+    def __init__(self, nodes: int = 3) -> None:
+        cluster = _cluster_id()
+        self.nodes = [_Node(number, cluster) for number in range(1, nodes + 1)]
+        voters = ",".join(f"{node.number}@127.0.0.1:{node.controller_port}" for node in self.nodes)
+        for node in self.nodes:
+            node.join(voters, nodes)
+        self.bootstrap = ",".join(node.bootstrap for node in self.nodes)
+        self.keep_logs = False
+
+    @property
+    def folders(self) -> list[Path]:
+        return [node.folder for node in self.nodes]
+
+    def node(self, number: int) -> _Node:
+        """The node with this broker id."""
+        return self.nodes[number - 1]
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.spawn()
+        for node in self.nodes:  # none is ready before a majority is there
+            node.wait_until_ready()
+
+    def close(self) -> None:
+        # Together: a controller that lost its majority would wait out its time-out before it ends.
+        for node in self.nodes:
+            node.keep_logs = node.keep_logs or self.keep_logs
+            node.kill()
+        for node in self.nodes:
+            node.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class EmbeddedBroker(ServerProcess):
@@ -210,6 +284,10 @@ async def _leaders_serve(bootstrap: str, partitions: Mapping[str, int]) -> None:
         )
     finally:
         await consumer.stop()
+
+
+def _cluster_id() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
 
 
 class _admin:

@@ -99,6 +99,10 @@ class ServerProcess:
     def start(self) -> None:
         """Start and wait until the server answers."""
         self.spawn()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the spawned server answers; raises NotReady."""
         deadline = time.monotonic() + self.start_timeout
         while not self._asked(deadline):
             time.sleep(_ASK_EVERY)

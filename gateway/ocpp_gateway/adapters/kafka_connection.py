@@ -202,16 +202,20 @@ class SteadyClient:
 async def close_consumer(consumer: Any) -> None:
     """Stop a consumer, whatever state it is in.
 
-    aiokafka 0.14: `stop()` itself ends as cancelled when it cancels a fetch that waits out its retry pause, and leaves the
-    connections open. In a task of its own that cancellation is not taken for ours.
+    aiokafka 0.14: `stop()` itself ends as cancelled when it cancels a fetch that waits out its retry pause, and leaves other
+    fetches and the connections behind. In a task of its own that cancellation is not taken for ours.
     """
     stopping = asyncio.create_task(consumer.stop())
     await asyncio.wait((stopping,), timeout=_CLOSE_TIMEOUT)
-    if not stopping.done():
-        stopping.cancel()
-        log.warning("a consumer did not close in time")
-    elif not stopping.cancelled() and (error := stopping.exception()) is not None:
+    if stopping.done() and not stopping.cancelled():
+        if (error := stopping.exception()) is None:
+            return
         log.warning("a consumer did not close cleanly: %r", error)
+    fetcher = consumer._fetcher
+    left: set[asyncio.Task[Any]] = {stopping, *(fetcher._pending_tasks if fetcher is not None else ())}
+    for task in left:
+        task.cancel()
+    await asyncio.wait(left, timeout=_CLOSE_TIMEOUT)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_CLOSE_TIMEOUT):
-            await consumer._client.close()  # a no-op where `stop()` came so far
+            await consumer._client.close()
