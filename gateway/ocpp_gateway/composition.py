@@ -43,7 +43,6 @@ from ocpp_gateway.core.admission import AdmissionRules, Admitted, Handshake
 from ocpp_gateway.core.calls import VersionCalls
 from ocpp_gateway.core.decisions import Breaker, OnFailure
 from ocpp_gateway.core.dialect import Dialect
-from ocpp_gateway.core.directory import Socket
 from ocpp_gateway.core.downlink_settings import DownlinkSettings
 from ocpp_gateway.core.effects import Lane, Registered, SourceRecord, Unknown
 from ocpp_gateway.core.flight import CallError, CallResult
@@ -52,6 +51,7 @@ from ocpp_gateway.core.pod import Pod
 from ocpp_gateway.core.policy import SessionPolicy, Validation
 from ocpp_gateway.core.registry import RegistryRules, UnknownStations
 from ocpp_gateway.core.session_effects import CallEnded
+from ocpp_gateway.core.sockets import Socket
 from ocpp_gateway.core.uplink import Flow, UplinkGate
 from ocpp_gateway.core.versions import VERSIONS
 from ocpp_gateway.settings import Listener, Settings
@@ -418,7 +418,7 @@ class Gateway:
         gauge("connections", lambda: len(self.conversations))
         gauge("pending_handshakes", lambda: self.listeners.handshakes)
         gauge("partitions_held", lambda: len(self.pod.ownership.owned))
-        gauge("parked_commands", lambda: self.pod.delivery.parked)
+        gauge("parked_commands", lambda: self.pod.turns.parked)
         gauge("unacknowledged_events", lambda: self._producer.pending)
         gauge("oldest_unacknowledged_seconds", lambda: self._producer.oldest_age() or 0.0)
         gauge("ready", lambda: float(self.unready() is None))

@@ -18,6 +18,7 @@ from ocpp_gateway.core import (
     directory,
     endings,
     flight,
+    observer,
     ownership,
     runs,
     store_clock,
@@ -403,13 +404,13 @@ def _incarnations() -> Patches:
 
 def _dead_must_be_sure() -> Patches:
     """Whoever's `pod:` record is absent at one look counts as dead."""
-    original = tenures.Tenures.look_at
+    original = observer.Observer.look_at
 
-    def look_at(self: tenures.Tenures, incarnation: Any, now: float) -> Any:
+    def look_at(self: observer.Observer, incarnation: Any, now: float) -> Any:
         owner, now = yield from original(self, incarnation, now)
         return (command_record.Owner.DEAD if owner is command_record.Owner.UNSURE else owner), now
 
-    return [_method(tenures.Tenures, "look_at", look_at)]
+    return [_method(observer.Observer, "look_at", look_at)]
 
 
 # ----------------------------------------------------------------------------------------------------------- directory

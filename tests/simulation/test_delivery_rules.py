@@ -119,7 +119,7 @@ def test_more_parked_than_the_pod_bears_is_busy() -> None:
     assert [story.outcomes(order) for order in orders] == [[], [], [Outcome.BUSY]]
     story.connect(S1, "A")
     assert story.outcomes(orders[0]) == [ACCEPTED]
-    assert story.pod("A").pod.delivery.parked == 1
+    assert story.pod("A").pod.turns.parked == 1
 
 
 # ------------------------------------------------------------------------------------------------------ refused, not sent

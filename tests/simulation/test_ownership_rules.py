@@ -250,8 +250,8 @@ def test_parked_commands_are_left_to_the_next_owner() -> None:
     story, order = Story("A", "B"), command(expires_in=20)
     story.send(order)
     story.assign(B={P0, P1})
-    assert story.pod("A").pod.delivery.mailboxes == {}
-    assert story.pod("A").pod.delivery.parked == 0
+    assert story.pod("A").pod.turns.mailboxes == {}
+    assert story.pod("A").pod.turns.parked == 0
     story.connect(S1, "B")
     story.passes(2)
     assert story.outcomes(order) == [Outcome.ACCEPTED]

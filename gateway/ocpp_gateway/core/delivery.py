@@ -10,15 +10,14 @@ A pod works on one command id once at a time, endings included: two copies of on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 
 from ocpp_contract.commands import Command, repeat_is_safe
-from ocpp_contract.ids import ChargePointId, Partition
+from ocpp_contract.ids import Partition
 from ocpp_contract.names import MAX_HOP
 from ocpp_contract.outcome import Outcome
 from ocpp_gateway.core.command_record import CommandKey, CommandMemory
-from ocpp_gateway.core.directory import Directory, Socket
+from ocpp_gateway.core.directory import Directory
 from ocpp_gateway.core.downlink_settings import DownlinkSettings
 from ocpp_gateway.core.effects import (
     Append,
@@ -27,7 +26,6 @@ from ocpp_gateway.core.effects import (
     DeadLetter,
     Done,
     Procedure,
-    Signal,
     Sleep,
     SourceRecord,
     Unknown,
@@ -36,16 +34,17 @@ from ocpp_gateway.core.effects import (
 from ocpp_gateway.core.endings import Endings
 from ocpp_gateway.core.flight import Flight, ask, sure
 from ocpp_gateway.core.intake import Readable, Unreadable, onward_headers, read
-from ocpp_gateway.core.mailbox import Mailbox
 from ocpp_gateway.core.ownership import Ownership, Tenure
 from ocpp_gateway.core.routing import EndNotConnected, Forward, Travelled
 from ocpp_gateway.core.runs import Runs
+from ocpp_gateway.core.sockets import Socket
 from ocpp_gateway.core.store_clock import StoreClock
+from ocpp_gateway.core.turns import Turns
 from ocpp_gateway.core.writing import Again, Writing
 
 
 class Delivery:
-    """Flights, mailboxes and turns."""
+    """Flights: what each record does next."""
 
     def __init__(
         self,
@@ -57,7 +56,10 @@ class Delivery:
         memory: CommandMemory,
         endings: Endings,
         writing: Writing,
+        turns: Turns,
+        at_work: dict[CommandKey, Flight],
     ) -> None:
+        """`at_work`: of each command the one copy that is being worked on."""
         self._settings = settings
         self._ownership = ownership
         self._directory = directory
@@ -66,15 +68,10 @@ class Delivery:
         self._memory = memory
         self._endings = endings
         self._writing = writing
+        self._turns = turns
         self._order = count()
-        self._at_work: dict[CommandKey, Flight] = {}
+        self._at_work = at_work
         self._copies: dict[CommandKey, list[Flight]] = {}
-        self.mailboxes: dict[ChargePointId, Mailbox[Flight]] = {}
-        self.parked = 0
-        """Flights in mailboxes of stations that are not connected here."""
-        self.lookup = Signal()
-        """Fired when stations wait whose entry nobody has looked at yet."""
-        self.to_look_up: set[ChargePointId] = set()
 
     @property
     def working(self) -> bool:
@@ -144,7 +141,7 @@ class Delivery:
                 self._finished(flight.tenure, flight.source)
         finally:
             flight.tenure.flights.pop((flight.source.lane, flight.source.offset), None)
-            self._step_aside(flight)
+            self._turns.step_aside(flight)
             self._end_work(flight)
 
     def _finished(self, tenure: Tenure, source: SourceRecord) -> None:
@@ -194,7 +191,7 @@ class Delivery:
             return self._turn(flight, flight.socket)
         if isinstance(flight.route, EndNotConnected):
             return self._end(flight, Outcome.NOT_CONNECTED, "the station is not connected")
-        if not flight.reappend and flight.route is None and not self._join(flight):
+        if not flight.reappend and flight.route is None and not self._turns.join(flight):
             return self._end(flight, Outcome.BUSY, "too many commands wait")
         return None
 
@@ -208,7 +205,7 @@ class Delivery:
         return stored if isinstance(stored, Done) else known
 
     def _end(self, flight: Flight, outcome: Outcome, reason: str) -> Procedure[Done | None]:
-        self._step_aside(flight)
+        self._turns.step_aside(flight)
         done = yield from self._endings.end_unwritten(flight, outcome, reason)
         if done is None:
             flight.route = None
@@ -218,12 +215,12 @@ class Delivery:
     def _turn(self, flight: Flight, socket: Socket) -> Procedure[Done | None]:
         """The station's slot is ours: one attempt."""
         if not self._directory.is_current(socket):
-            self._step_aside(flight)
+            self._turns.step_aside(flight)
             return None
         attempt = yield from self._writing.attempt(flight, socket)
         if isinstance(attempt, Done):
             return attempt
-        self._step_aside(flight)
+        self._turns.step_aside(flight)
         if attempt is Again.SOON:
             yield from self._pause(flight)
         return None
@@ -231,7 +228,7 @@ class Delivery:
     def _append(self, flight: Flight, partition: Partition, travelled: Travelled) -> Procedure[None]:
         """A copy that stands for this record: once acknowledged, this one is finished. Unknown: again, copies are
         harmless because the command record is one."""
-        self._step_aside(flight)
+        self._turns.step_aside(flight)
         copy = Append(
             flight.source.lane,
             partition,
@@ -242,62 +239,11 @@ class Delivery:
         yield from sure(flight, copy, self._settings.retry_interval)
 
     # ----------------------------------------------------------------------------------------------- whose turn it is
-    def _join(self, flight: Flight) -> bool:
-        """Into the station's mailbox. False: no room."""
-        station = flight.key.charge_point_id
-        mailbox = self.mailboxes.get(station)
-        if mailbox is None:
-            mailbox = self.mailboxes[station] = Mailbox(self._settings.mailbox_size)
-        elif flight in mailbox:
-            return True
-        here = self._directory.current(station)
-        if here is None and self.parked >= self._settings.max_parked and not flight.joined:
-            return False
-        if not mailbox.push(flight, again=flight.joined):
-            return False
-        flight.joined = True
-        if here is None:
-            self.parked += 1
-            self.to_look_up.add(station)
-            self.lookup.fire()
-        else:
-            self._next_turn(station)
-        return True
-
     def _wait_turn(self, flight: Flight) -> Procedure[None]:
         if flight.socket is not None or flight.route is not None or flight.reappend or flight.abandoned:
             return
         # A little later than the deadline: what a float makes of microseconds may fall short of it.
         yield from ask(flight, Wait(flight.wake, self._clock.when(flight.deadline_us) + 0.001))
-
-    def _next_turn(self, charge_point_id: ChargePointId) -> None:
-        """Give the station's free slot to the first command that may go."""
-        socket = self._directory.current(charge_point_id)
-        mailbox = self.mailboxes.get(charge_point_id)
-        if socket is None or socket.slot is not None or mailbox is None:
-            return
-        connection = socket.connection
-        flight = mailbox.take(lambda waiting: waiting.held_back_on != connection and waiting.key not in self._at_work)
-        if not mailbox:
-            del self.mailboxes[charge_point_id]
-        if flight is not None:
-            socket.slot = flight
-            flight.socket = socket
-            flight.wake.fire()
-
-    def _step_aside(self, flight: Flight) -> None:
-        """Out of the mailbox, and the slot goes to the next."""
-        station = flight.key.charge_point_id
-        mailbox = self.mailboxes.get(station)
-        if mailbox is not None and mailbox.discard(flight):
-            if self._directory.current(station) is None:
-                self.parked -= 1
-            if not mailbox:
-                del self.mailboxes[station]
-        socket, flight.socket = flight.socket, None
-        if socket is not None and socket.slot is flight:
-            socket.slot = None
-            self._next_turn(station)
 
     def _end_work(self, flight: Flight) -> None:
         """Another copy of the command, if there is one, may go on; so may the station's mailbox."""
@@ -305,10 +251,10 @@ class Delivery:
             del self._at_work[flight.key]
             for copy in self._copies.pop(flight.key, ()):
                 copy.wake.fire()
-            self._next_turn(flight.key.charge_point_id)
+            self._turns.next_turn(flight.key.charge_point_id)
 
     def _wait_for_copy(self, flight: Flight) -> Procedure[None]:
-        self._step_aside(flight)
+        self._turns.step_aside(flight)
         self._copies.setdefault(flight.key, []).append(flight)
         yield from ask(flight, Wait(flight.wake))
 
@@ -319,41 +265,13 @@ class Delivery:
             yield from ask(flight, Wait(flight.wake, flight.now + self._settings.look_again))
 
     # ------------------------------------------------------------------------------------------- what others tell us
-    def station_appeared(self, socket: Socket) -> None:
-        mailbox = self.mailboxes.get(socket.charge_point_id)
-        if mailbox is not None:
-            self.parked -= len(mailbox)
-            self._next_turn(socket.charge_point_id)
-
-    def station_went(self, socket: Socket) -> None:
-        """Those in the mailbox wait, now for an entry that shows the station elsewhere."""
-        mailbox = self.mailboxes.get(socket.charge_point_id)
-        if mailbox is not None and self._directory.current(socket.charge_point_id) is None and socket.upgraded:
-            self.parked += len(mailbox)
-            self.to_look_up.add(socket.charge_point_id)
-            self.lookup.fire()
-
-    def slot_free(self, socket: Socket) -> None:
-        self._next_turn(socket.charge_point_id)
-
-    def boot_changed(self, socket: Socket) -> None:
-        """The station was accepted (or not) by its backend: what was held back may be allowed now."""
-        mailbox = self.mailboxes.get(socket.charge_point_id)
-        if mailbox is not None:
-            for flight in mailbox:
-                flight.held_back_on = None
-            self._next_turn(socket.charge_point_id)
-
     def forget(self, tenure: Tenure) -> None:
         """The partition goes to another owner, who reads again what is unfinished. Open CALLs stay."""
         for flight in list(tenure.flights.values()):
             flight.abandoned = True
             if flight.socket is None:
-                self._step_aside(flight)
+                self._turns.step_aside(flight)
             flight.wake.fire()
-
-    def parked_flights(self, charge_point_id: ChargePointId) -> Iterator[Flight]:
-        yield from list(self.mailboxes.get(charge_point_id, ()))
 
     def _keep_span(self, tenure: Tenure, source: SourceRecord) -> None:
         """When the watermark lags too far behind, the oldest commands that only wait are appended again."""

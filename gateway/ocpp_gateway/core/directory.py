@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ocpp_contract.connection import ConnectionRecord
-from ocpp_contract.ids import ChargePointId, CommandId, Incarnation, Partition
+from ocpp_contract.ids import ChargePointId, Incarnation, Partition
 from ocpp_gateway.core.downlink_settings import DownlinkSettings
 from ocpp_gateway.core.effects import (
     Batch,
@@ -35,63 +35,8 @@ from ocpp_gateway.core.effects import (
 )
 from ocpp_gateway.core.ownership import Ownership, choose_partition
 from ocpp_gateway.core.runs import Runs
+from ocpp_gateway.core.sockets import GOING_AWAY, REPLACED, Socket
 from ocpp_gateway.core.store_clock import US, StoreClock
-
-REPLACED = 4001
-"""Private close code (RFC 6455 section 7.4.2): the station has a newer connection, here or on another pod."""
-GOING_AWAY = 1001
-SERVICE_RESTART = 1012
-
-
-class OpenCall(Protocol):
-    """A CALL of ours that waits for its answer; `delivery` has the real one."""
-
-    def closed(self) -> None: ...
-
-
-class Socket:
-    """One registered connection of one station."""
-
-    __slots__ = (
-        "calls",
-        "charge_point_id",
-        "connection",
-        "epoch",
-        "open",
-        "partition",
-        "refresh_at",
-        "refreshing",
-        "since",
-        "slot",
-        "upgraded",
-        "version",
-    )
-
-    def __init__(
-        self,
-        charge_point_id: ChargePointId,
-        connection: str,
-        epoch: int,
-        partition: Partition,
-        version: str,
-        since: str,
-    ) -> None:
-        self.charge_point_id = charge_point_id
-        self.connection = connection
-        self.epoch = epoch
-        self.partition = partition
-        self.version = version
-        self.since = since
-        self.open = True
-        """Not closed as far as this pod knows."""
-        self.upgraded = False
-        """The 101 was sent: CALLs may go out."""
-        self.refresh_at = 0.0
-        self.refreshing = False
-        self.slot: object | None = None
-        """Whose CALL is, or is about to be, outstanding: at most one."""
-        self.calls: dict[CommandId, OpenCall] = {}
-        """CALLs that an answer may still come for, late ones included."""
 
 
 class Refusal:
@@ -109,8 +54,6 @@ class Watcher(Protocol):
     def station_appeared(self, socket: Socket) -> None: ...
 
     def station_went(self, socket: Socket) -> None: ...
-
-    def slot_free(self, socket: Socket) -> None: ...
 
 
 class Directory:
@@ -210,10 +153,6 @@ class Directory:
         if superseded:
             return _false()
         return self._delete(socket.charge_point_id, socket.epoch, None, now)
-
-    def slot_free(self, socket: Socket) -> None:
-        """No CALL of ours is outstanding on it any more."""
-        self._watcher.slot_free(socket)
 
     def _forget(self, socket: Socket) -> None:
         """Out of the tables, its CALLs told. Also before the bytes of a close are out: nothing may be written any more."""
@@ -345,10 +284,6 @@ class Directory:
 
     def _schedule(self, socket: Socket, now: float) -> None:
         socket.refresh_at = now + self._settings.entry_refresh * (0.8 + 0.4 * self._jitter())
-
-    def close_all_of(self, connection: str, code: int, reason: str) -> Procedure[None]:
-        """Close one socket on our own initiative (drain, no partition): the entry is deleted when the socket is gone."""
-        yield CloseSocket(connection, code, reason)
 
 
 def _false() -> Procedure[bool]:

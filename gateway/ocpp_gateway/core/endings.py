@@ -29,10 +29,10 @@ from ocpp_gateway.core.effects import (
     Unknown,
 )
 from ocpp_gateway.core.flight import Flight, ask, sure
+from ocpp_gateway.core.observer import Observer
 from ocpp_gateway.core.ownership import Ownership
 from ocpp_gateway.core.runs import Runs
 from ocpp_gateway.core.store_clock import US, StoreClock
-from ocpp_gateway.core.tenures import Tenures
 
 
 class Endings:
@@ -43,7 +43,7 @@ class Endings:
         settings: DownlinkSettings,
         pod: PodName,
         ownership: Ownership,
-        tenures: Tenures,
+        observer: Observer,
         directory: Directory,
         clock: StoreClock,
         runs: Runs,
@@ -52,7 +52,7 @@ class Endings:
         self._settings = settings
         self._pod = pod
         self._ownership = ownership
-        self._tenures = tenures
+        self._observer = observer
         self._directory = directory
         self._clock = clock
         self._runs = runs
@@ -138,7 +138,7 @@ class Endings:
         owner = Owner.LIVES
         if not mine:
             try:
-                owner, flight.now = yield from self._tenures.look_at(claim.incarnation, flight.now)
+                owner, flight.now = yield from self._observer.look_at(claim.incarnation, flight.now)
             except Unknown as unknown:
                 flight.now = unknown.now
                 return None

@@ -9,11 +9,11 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from ocpp_contract.commands import Command
 from ocpp_contract.outcome import Outcome
 from ocpp_gateway.core.command_record import CommandKey
-from ocpp_gateway.core.directory import Socket
 from ocpp_gateway.core.effects import Claim, Effect, Procedure, Resumed, Signal, Sleep, SourceRecord, Unknown
 from ocpp_gateway.core.handlers import Call
 from ocpp_gateway.core.ownership import Tenure
 from ocpp_gateway.core.routing import EndNotConnected, Forward, Travelled
+from ocpp_gateway.core.sockets import Socket
 
 T = TypeVar("T")
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from ocpp_contract.connection import ConnectionRecord
 from ocpp_contract.ids import ChargePointId, Incarnation, PodName
 from ocpp_contract.names import MAX_HOP
-from ocpp_gateway.core.delivery import Delivery
 from ocpp_gateway.core.directory import Directory
 from ocpp_gateway.core.downlink_settings import DownlinkSettings
 from ocpp_gateway.core.effects import GetConn, GetPods, Procedure, Unknown, Wait
@@ -19,6 +18,7 @@ from ocpp_gateway.core.flight import Flight
 from ocpp_gateway.core.ownership import Ownership
 from ocpp_gateway.core.routing import Deliver, Park, route
 from ocpp_gateway.core.runs import Runs
+from ocpp_gateway.core.turns import Turns
 
 
 class Parking:
@@ -30,22 +30,22 @@ class Parking:
         ownership: Ownership,
         directory: Directory,
         runs: Runs,
-        delivery: Delivery,
+        turns: Turns,
     ) -> None:
         self._settings = settings
         self._ownership = ownership
         self._directory = directory
         self._runs = runs
-        self._delivery = delivery
+        self._turns = turns
 
     def looking_up(self, now: float) -> Procedure[None]:
         """New stations at once, all that still wait every `look_again`."""
         next_round = now
         while True:
-            due = self._delivery.to_look_up
-            self._delivery.to_look_up = set()
+            due = self._turns.to_look_up
+            self._turns.to_look_up = set()
             if now >= next_round:
-                due.update(self._delivery.mailboxes)
+                due.update(self._turns.mailboxes)
                 next_round = now + self._settings.look_again
             away = sorted(station for station in due if self._directory.current(station) is None)
             for start in range(0, len(away), self._settings.poll_batch):
@@ -54,7 +54,7 @@ class Parking:
                     now = yield from self._look_up(batch, now)
                 except Unknown as unknown:
                     now = unknown.now
-            now, _ = yield Wait(self._delivery.lookup, next_round)
+            now, _ = yield Wait(self._turns.lookup, next_round)
 
     def _look_up(self, stations: Sequence[ChargePointId], now: float) -> Procedure[float]:
         losses = self._runs.losses
@@ -67,7 +67,7 @@ class Parking:
         if losses != self._runs.losses or self._runs.quiet(now):
             return now  # an entry that is missing now may be one that Redis forgot
         for station, entry in zip(stations, entries, strict=True):
-            for flight in self._delivery.parked_flights(station):
+            for flight in self._turns.waiting_for(station):
                 self._decide(flight, entry, living, now)
         return now
 

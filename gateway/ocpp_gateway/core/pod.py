@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from ocpp_contract.ids import ChargePointId, CommandId, Incarnation, Partition
-from ocpp_gateway.core.command_record import CommandMemory
+from ocpp_gateway.core.command_record import CommandKey, CommandMemory
 from ocpp_gateway.core.delivery import Delivery
-from ocpp_gateway.core.directory import GOING_AWAY, SERVICE_RESTART, Directory, Refusal, Socket
+from ocpp_gateway.core.directory import Directory, Refusal
 from ocpp_gateway.core.downlink_settings import DownlinkSettings
 from ocpp_gateway.core.drain import Drain, Leaving, Phase
 from ocpp_gateway.core.effects import (
@@ -40,12 +40,16 @@ from ocpp_gateway.core.effects import (
     Unknown,
 )
 from ocpp_gateway.core.endings import Endings
-from ocpp_gateway.core.flight import Answer, Calls, PendingCall
+from ocpp_gateway.core.flight import Answer, Calls, Flight, PendingCall
+from ocpp_gateway.core.observer import Observer
+from ocpp_gateway.core.offsets import Offsets
 from ocpp_gateway.core.ownership import Ownership, Tenure
 from ocpp_gateway.core.parking import Parking
 from ocpp_gateway.core.runs import Runs
+from ocpp_gateway.core.sockets import GOING_AWAY, SERVICE_RESTART, Socket
 from ocpp_gateway.core.store_clock import StoreClock
 from ocpp_gateway.core.tenures import Tenures
+from ocpp_gateway.core.turns import Turns
 from ocpp_gateway.core.writing import Writing
 
 
@@ -102,18 +106,41 @@ class Pod:
         self.runs = Runs(settings.lease, settings.register_window)
         self.memory = CommandMemory(settings.max_remembered)
         self.ownership = Ownership(settings, incarnation)
-        self.tenures = Tenures(settings, resource_uid, self.ownership, self.clock, self.runs, self)
+        self.offsets = Offsets(settings, resource_uid, self.ownership)
+        self.observer = Observer(settings, incarnation, self.runs)
+        self.tenures = Tenures(
+            settings, resource_uid, self.ownership, self.clock, self.runs, self.observer, self.offsets, self
+        )
         self.directory = Directory(settings, incarnation, self.ownership, self.clock, self.runs, jitter, self)
         self.endings = Endings(
-            settings, incarnation.pod, self.ownership, self.tenures, self.directory, self.clock, self.runs, self.memory
+            settings, incarnation.pod, self.ownership, self.observer, self.directory, self.clock, self.runs, self.memory
         )
+        at_work: dict[CommandKey, Flight] = {}
+        self.turns = Turns(settings, self.directory, at_work)
         self.writing = Writing(
-            settings, self.ownership, self.directory, self.clock, self.runs, self.memory, self.endings, calls
+            settings,
+            self.ownership,
+            self.directory,
+            self.clock,
+            self.runs,
+            self.memory,
+            self.endings,
+            self.turns,
+            calls,
         )
         self.delivery = Delivery(
-            settings, self.ownership, self.directory, self.clock, self.runs, self.memory, self.endings, self.writing
+            settings,
+            self.ownership,
+            self.directory,
+            self.clock,
+            self.runs,
+            self.memory,
+            self.endings,
+            self.writing,
+            self.turns,
+            at_work,
         )
-        self.parking = Parking(settings, self.ownership, self.directory, self.runs, self.delivery)
+        self.parking = Parking(settings, self.ownership, self.directory, self.runs, self.turns)
         self.draining_state = Drain(settings)
 
     # --------------------------------------------------------------------------------------- what the driver calls
@@ -123,7 +150,7 @@ class Pod:
         return (
             ("renewals", self.tenures.renewals(now)),
             ("placement", self.tenures.placement(now)),
-            ("commits", self.tenures.commits(now)),
+            ("commits", self.offsets.committing(now)),
             ("directory", self.directory.refreshing(now)),
             ("parking", self.parking.looking_up(now)),
             ("housekeeping", self._housekeeping(now)),
@@ -178,7 +205,7 @@ class Pod:
         """The station's boot state changed: CALLs that were held back may be allowed now."""
         socket = self.directory.sockets.get(connection)
         if socket is not None:
-            self.delivery.boot_changed(socket)
+            self.turns.boot_changed(socket)
 
     def ready(self, now: float) -> bool:
         """It holds a partition, and is not leaving."""
@@ -201,7 +228,7 @@ class Pod:
             self.ownership.wish,
             held,
             self.connections(),
-            self.delivery.parked,
+            self.turns.parked,
             self.runs.quiet(now),
             self.draining(),
         )
@@ -266,13 +293,10 @@ class Pod:
 
     # --------------------------------------------------------------------------------- what the directory tells (Watcher)
     def station_appeared(self, socket: Socket) -> None:
-        self.delivery.station_appeared(socket)
+        self.turns.station_appeared(socket)
 
     def station_went(self, socket: Socket) -> None:
-        self.delivery.station_went(socket)
-
-    def slot_free(self, socket: Socket) -> None:
-        self.delivery.slot_free(socket)
+        self.turns.station_went(socket)
 
     # ------------------------------------------------------------------------------------------------------ inside
     def _mark(self, run_id: str, now: float) -> Procedure[None]:

@@ -1,4 +1,4 @@
-"""The procedures of ownership: renew, take, restore, lose, commit, release. State is in `ownership.py`.
+"""The procedures of ownership: renew, take, restore, lose, release. State is in `ownership.py`.
 
 Two loops run as long as the pod does: `renewals` keeps every lease with one pipeline and learns Redis time from it,
 `placement` compares the wish with what is held. Each partition is taken and lost by a procedure of its own, so that one
@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ocpp_contract.ids import Incarnation, Partition, PodName
-from ocpp_gateway.core.command_record import Owner, is_former_self
+from ocpp_contract.ids import Partition
 from ocpp_gateway.core.downlink_settings import DownlinkSettings
 from ocpp_gateway.core.effects import (
     AbsentPartition,
-    Commit,
     Count,
     FetchCommitted,
-    GetPods,
     HeldPartition,
     Lane,
     LanePosition,
@@ -37,6 +34,8 @@ from ocpp_gateway.core.effects import (
     Unknown,
     Wait,
 )
+from ocpp_gateway.core.observer import Observer
+from ocpp_gateway.core.offsets import Offsets
 from ocpp_gateway.core.ownership import Ownership, Progress, Tenure
 from ocpp_gateway.core.runs import Absences, Runs
 from ocpp_gateway.core.store_clock import StoreClock
@@ -77,6 +76,8 @@ class Tenures:
         ownership: Ownership,
         clock: StoreClock,
         runs: Runs,
+        observer: Observer,
+        offsets: Offsets,
         tenants: Tenants,
     ) -> None:
         self._settings = settings
@@ -84,6 +85,8 @@ class Tenures:
         self._ownership = ownership
         self._clock = clock
         self._runs = runs
+        self._observer = observer
+        self._offsets = offsets
         self._tenants = tenants
         self._absences = Absences(settings.lease, settings.renew_interval)
         self._taking: set[Partition] = set()
@@ -148,6 +151,7 @@ class Tenures:
         """Quiet, and everything that this pod knows is said again."""
         self._runs.lost(now)
         self._absences.forget_all()
+        self._observer.data_lost()
         yield Count("redis_data_losses")
         yield Note("warning", "Redis lost data: asserting own records again, no takes and claims for one lease")
         yield Spawn("assert own records", self._tenants.data_lost(now))
@@ -266,7 +270,7 @@ class Tenures:
             same_base = known is not None and position.committed == low
             finished = known.finished if known is not None and same_base else frozenset()
             tenure.progress[lane] = Progress(Watermark(low, finished))
-        while not (yield from self.commit(tenure, now, force=True)):
+        while not (yield from self._offsets.commit(tenure, now, force=True)):
             now = (yield Sleep(now + self._settings.retry_interval)).now
             if not self._ownership.has_right(tenure, now):
                 return (yield from self._drop(tenure, now, "lapsed"))
@@ -289,7 +293,7 @@ class Tenures:
         yield StopFetch(tenure.partition)
         self._tenants.forget(tenure)
         now = yield from self._now()
-        yield from self.commit(tenure, now, force=False)
+        yield from self._offsets.commit(tenure, now, force=False)
         if self._ownership.is_current(tenure):
             now = yield from self._now()
             yield from self._release(tenure, now)
@@ -312,46 +316,3 @@ class Tenures:
 
     def _now(self) -> Procedure[float]:
         return (yield Sleep(0.0)).now
-
-    # --------------------------------------------------------------------------------------------------- offsets
-    def commits(self, now: float) -> Procedure[None]:
-        """Commit progress; unchanged positions again every recommit_interval."""
-        while True:
-            now = (yield Sleep(now + self._settings.commit_interval)).now
-            for tenure in list(self._ownership.owned.values()):
-                if tenure.serving:
-                    yield from self.commit(tenure, now, force=False)
-
-    def commit(self, tenure: Tenure, now: float, *, force: bool) -> Procedure[bool]:
-        """Low watermark and metadata of both lanes. False when one outcome is unknown."""
-        for lane, progress in tenure.progress.items():
-            watermark = progress.watermark
-            wanted = (watermark.low, watermark.metadata(self._resource_uid))
-            due = now - progress.committed_at >= self._settings.recommit_interval
-            if wanted == progress.committed and not force and not due:
-                continue
-            if not self._ownership.has_right(tenure, now):
-                return False  # a zombie's commit would cost the next owner a replay
-            try:
-                now, _ = yield Commit(lane, tenure.partition, *wanted)
-            except Unknown:
-                yield Count("commits", ("unknown",))
-                return False
-            progress.committed, progress.committed_at = wanted, now
-        return True
-
-    # ----------------------------------------------------------------------------------------- who is still alive
-    def look_at(self, incarnation: Incarnation, now: float) -> Procedure[tuple[Owner, float]]:
-        """What this pod can know about the incarnation of a claim, and when it knew. Raises Unknown."""
-        if is_former_self(incarnation, self._ownership.incarnation):
-            return Owner.DEAD, now
-        sent, losses = now, self._runs.losses
-        now, (shown,) = yield GetPods((PodName(incarnation.pod),))
-        if shown == incarnation:
-            self._absences.present(incarnation)
-            return Owner.LIVES, now
-        if losses != self._runs.losses or self._runs.quiet(now):
-            return Owner.UNSURE, now  # its record may only have been forgotten
-        if shown is not None and shown.same_container(incarnation):
-            return Owner.DEAD, now
-        return (Owner.DEAD if self._absences.absent(incarnation, sent, now) else Owner.UNSURE), now

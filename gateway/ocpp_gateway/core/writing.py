@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from ocpp_contract.outcome import Outcome
 from ocpp_gateway.core.command_record import CommandMemory
-from ocpp_gateway.core.directory import Directory, Socket
+from ocpp_gateway.core.directory import Directory
 from ocpp_gateway.core.downlink_settings import DownlinkSettings
 from ocpp_gateway.core.effects import (
     AssertRecord,
@@ -39,7 +39,9 @@ from ocpp_gateway.core.handlers import Call, Invalid, Unsupported
 from ocpp_gateway.core.ownership import Ownership
 from ocpp_gateway.core.password_change import new_password
 from ocpp_gateway.core.runs import Runs
+from ocpp_gateway.core.sockets import Socket
 from ocpp_gateway.core.store_clock import US, StoreClock
+from ocpp_gateway.core.turns import Turns
 
 
 class Again(Enum):
@@ -68,6 +70,7 @@ class Writing:
         runs: Runs,
         memory: CommandMemory,
         endings: Endings,
+        turns: Turns,
         calls: Calls,
     ) -> None:
         self._settings = settings
@@ -77,6 +80,7 @@ class Writing:
         self._runs = runs
         self._memory = memory
         self._endings = endings
+        self._turns = turns
         self._calls = calls
 
     def attempt(self, flight: Flight, socket: Socket) -> Procedure[Attempt]:
@@ -233,7 +237,7 @@ class Writing:
     def _timed_out(self, flight: Flight, socket: Socket, claim: Claim, pending: PendingCall) -> Procedure[None]:
         """Reported, not terminal: the next CALL may go out, a late answer still counts."""
         yield from ask(flight, CallTimedOut(socket.connection, flight.key.command_id))
-        self._release_slot(flight)
+        self._turns.release_slot(flight)
         marked = Claim(claim.incarnation, claim.epoch, claim.since_us, self._clock.time_us(flight.now))
         self._endings.remember(flight, marked)
         yield from sure(
@@ -245,12 +249,6 @@ class Writing:
             result = self._endings.result(flight, Outcome.TIMED_OUT, "no answer yet")
             yield from sure(flight, PublishResult(result), self._settings.retry_interval)
             yield from ask(flight, Count("command_outcomes", (Outcome.TIMED_OUT.value,)))
-
-    def _release_slot(self, flight: Flight) -> None:
-        socket, flight.socket = flight.socket, None
-        if socket is not None and socket.slot is flight:
-            socket.slot = None
-            self._directory.slot_free(socket)
 
 
 def _same(one: Claim, other: Claim) -> bool:
