@@ -27,6 +27,7 @@ from ocpp_local.system import System, Wanted
 from ocpp_operator.core.plan import Pace, Planned
 
 SHORTEST, LONGEST = 25.0, 70.0
+INTERRUPTED = 128
 LAST_CALL = 88.0
 """Whatever happens, the demo has ended by then."""
 DEADLINE = 20.0
@@ -82,6 +83,8 @@ def demo(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each attempt of a retry as an error
     try:
         code = run(_bounded(Demo(pods, stations, seconds, broker)))
+        if code > INTERRUPTED:
+            typer.echo("\ninterrupted; everything is stopped", err=True)
     except (StoryError, LocalError) as error:
         typer.echo(f"\nThe demo failed: {error}", err=True)
         for note in getattr(error, "__notes__", ()):
