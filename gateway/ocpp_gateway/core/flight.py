@@ -122,8 +122,8 @@ class Flight:
     """Append it again, so that the watermark can pass it."""
     replaceable: Claim | None = None
     """A claim that was met and may be replaced."""
-    held_back_on: str | None = None
-    """Connection whose boot state forbids this command."""
+    held_back: tuple[str, int] | None = None
+    """Connection, and which of its boot states, that forbids this command."""
 
     @property
     def urgent(self) -> bool:

@@ -14,6 +14,7 @@ from ocpp_gateway.core.effects import RunMarked
 from ocpp_gateway.core.store_clock import US
 
 _FOREVER = float("inf")
+_MANY = 1_000
 
 
 class Runs:
@@ -94,6 +95,8 @@ class Absences:
 
     def absent(self, thing: Hashable, sent: float, received: float) -> bool:
         """A look sent and answered at these times found it absent. True when it has been for a full lease."""
+        if len(self._seen) > _MANY:
+            self._seen = {other: looks for other, looks in self._seen.items() if sent - looks[1] <= self._gap}
         first, last = self._seen.get(thing, (received, received))
         if sent - last > self._gap:
             first = received

@@ -22,6 +22,7 @@ class Socket:
     """One registered connection of one station."""
 
     __slots__ = (
+        "boot_changes",
         "calls",
         "charge_point_id",
         "connection",
@@ -57,6 +58,8 @@ class Socket:
         """The 101 was sent: CALLs may go out."""
         self.refresh_at = 0.0
         self.refreshing = False
+        self.boot_changes = 0
+        """How often the boot state changed: what was held back under an earlier one may be allowed now."""
         self.slot: object | None = None
         """Whose CALL is, or is about to be, outstanding: at most one."""
         self.calls: dict[CommandId, OpenCall] = {}

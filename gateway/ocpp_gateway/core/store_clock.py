@@ -1,14 +1,17 @@
 """Redis time as this pod knows it, between the renewals that teach it.
 
-Two readings, because they must err on different sides. `time_us` judges deadlines: the offset learned last from the
-server that answers now. `floor_us` is a bound for new epochs: the highest time ever seen plus the monotonic time since,
-so that an epoch never goes back when a failover brings a server with a slower clock. Both count from the receipt of a
-TIME reply, so they are late by one latency and never ahead of the server.
+Two readings, because they must err on different sides. `time_us` judges deadlines: the best offset learned of late from
+the server that answers now. `floor_us` is a bound for new epochs: the highest time ever seen plus the monotonic time
+since, so that an epoch never goes back when a failover brings a server with a slower clock. Both count from the receipt of
+a TIME reply, so they are late by at most one latency and never ahead of the server, except for what two clocks drift
+apart in a minute.
 """
 
 from __future__ import annotations
 
 US = 1_000_000
+_BEST_FOR = 60.0
+"""Seconds for which the fastest reply stays the best estimate: longer, and a fast local clock would run ahead of Redis."""
 
 
 class StoreClock:
@@ -29,9 +32,9 @@ class StoreClock:
 
     def learn(self, time_us: int, now: float) -> None:
         """A TIME reply received at `now`. Of one server the fastest reply is the best estimate, so a slow one is ignored."""
-        if self._trust_next or time_us >= self.time_us(now):
+        if self._trust_next or time_us >= self.time_us(now) or now - self._at > _BEST_FOR:
             self._time_us, self._at = time_us, now
-        if not self._known or time_us >= self.floor_us(now):
+        if time_us >= self._highest_us:
             self._highest_us, self._highest_at = time_us, now
         self._known, self._trust_next = True, False
 

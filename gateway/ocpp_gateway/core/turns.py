@@ -61,8 +61,8 @@ class Turns:
         mailbox = self.mailboxes.get(charge_point_id)
         if socket is None or socket.slot is not None or mailbox is None:
             return
-        connection = socket.connection
-        flight = mailbox.take(lambda waiting: waiting.held_back_on != connection and waiting.key not in self._at_work)
+        state = (socket.connection, socket.boot_changes)
+        flight = mailbox.take(lambda waiting: waiting.held_back != state and waiting.key not in self._at_work)
         if not mailbox:
             del self.mailboxes[charge_point_id]
         if flight is not None:
@@ -108,8 +108,7 @@ class Turns:
 
     def boot_changed(self, socket: Socket) -> None:
         """The station was accepted (or not) by its backend: what was held back may be allowed now."""
-        for flight in self.waiting_for(socket.charge_point_id):
-            flight.held_back_on = None
+        socket.boot_changes += 1
         self.next_turn(socket.charge_point_id)
 
     def _look_up(self, charge_point_id: ChargePointId) -> None:

@@ -90,11 +90,13 @@ class Writing:
         except Unsupported as refusal:
             ended = yield from self._endings.end_unwritten(flight, Outcome.UNSUPPORTED, refusal.reason)
             return ended or Again.SOON
-        except Invalid as refusal:
-            ended = yield from self._endings.end_unwritten(flight, Outcome.INVALID, str(refusal))
+        except (Invalid, KeyError, TypeError, ValueError, AttributeError, IndexError) as refusal:
+            # Also what a row of the version table stumbles over: one odd payload must not stay without an outcome.
+            reason = str(refusal) if isinstance(refusal, Invalid) else f"cannot be made a CALL: {refusal!r}"
+            ended = yield from self._endings.end_unwritten(flight, Outcome.INVALID, reason)
             return ended or Again.SOON
         if not self._calls.may_call(socket.connection, call):
-            flight.held_back_on = socket.connection
+            flight.held_back = (socket.connection, socket.boot_changes)
             return Again.HELD_BACK
         password = new_password(call)
         if password is not None:

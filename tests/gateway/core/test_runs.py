@@ -84,3 +84,10 @@ def test_presence_and_data_loss_forget_what_was_seen() -> None:
         forget()
         assert not absences.absent("x", 15.0, 15.0)
         absences.forget_all()
+
+
+def test_what_nobody_looks_at_any_more_is_forgotten() -> None:
+    absences = Absences(LEASE, 5.0)
+    for number in range(2_000):
+        absences.absent(number, float(number), float(number))
+    assert len(absences._seen) < 1_100

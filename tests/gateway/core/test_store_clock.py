@@ -40,15 +40,28 @@ def test_when_is_the_inverse_of_time() -> None:
     assert clock.when(1_010 * US) == 60.0
 
 
+def test_the_fastest_reply_does_not_stay_the_best_for_ever() -> None:
+    """A local clock that runs fast would otherwise carry the estimate ahead of Redis, a little more each day."""
+    clock = StoreClock()
+    clock.learn(1_000 * US, 0.0)
+    for minute in range(1, 1_000):
+        now = minute * 5.0
+        clock.learn(1_000 * US + int(now * 0.999 * US), now)  # this pod's clock is 0.1 % too fast
+    true_time = 1_000 * US + int(now * 0.999 * US)
+    assert abs(clock.time_us(now) - true_time) <= 0.1 * US
+    assert clock.floor_us(now) == true_time
+
+
 @given(st.lists(st.tuples(st.floats(0.0, 10.0), st.floats(0.0, 1.0), st.booleans()), min_size=1, max_size=20))
-def test_never_ahead_of_the_server_and_the_floor_never_back(replies: list[tuple[float, float, bool]]) -> None:
-    clock, now, floor = StoreClock(), 0.0, 0
+def test_never_ahead_of_the_server_and_behind_it_by_no_more_than_a_latency(
+    replies: list[tuple[float, float, bool]],
+) -> None:
+    clock, now = StoreClock(), 0.0
     for pause, latency, changed in replies:
         now += pause + latency
         if changed:
             clock.server_changed()
         clock.learn(int((now - latency) * US) + 5_000 * US, now)
         true_time = now * US + 5_000 * US
-        assert clock.time_us(now) <= true_time + 1
-        assert floor <= clock.floor_us(now) <= true_time + 1
-        floor = clock.floor_us(now)
+        for reading in (clock.time_us(now), clock.floor_us(now)):
+            assert true_time - 1 * US - 2 <= reading <= true_time + 2
