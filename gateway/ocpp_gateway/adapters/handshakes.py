@@ -48,6 +48,8 @@ class Opening(asyncio.Protocol):
         self._read = 0
         self._surplus = bytearray()
         self._response: Response | None = None
+        self.answered = False
+        """A response was sent; nothing but frames may follow a 101."""
         self.lost = asyncio.Event()
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
 
@@ -131,6 +133,7 @@ class Opening(asyncio.Protocol):
         self.transport.abort()
 
     def _respond(self, response: Response) -> None:
+        self.answered = True
         self._ws.send_response(response)
         self._flush()
 

@@ -226,7 +226,7 @@ class Listeners:
         except Exception:
             self._shared.count("handshake_failed", "error")
             log.exception("admission failed", extra={"peer": address})
-            if opening is not None and not opening.lost.is_set():
+            if opening is not None and not opening.answered and not opening.lost.is_set():
                 opening.refuse(500, "internal error")
                 await opening.farewell()
         finally:
@@ -262,7 +262,11 @@ class Listeners:
             connection = ChargePointSocket(self._shared, address, extensions, keepalive=keepalive)
             opening.accept(answer.subprotocol if isinstance(answer, Accept) else None)
             if isinstance(answer, Accept):
-                connection.open(opening.transport, answer.open, opening.surplus())
+                try:
+                    connection.open(opening.transport, answer.open, opening.surplus())
+                except Exception:
+                    answer.abandoned()
+                    raise
             else:
                 connection.open(opening.transport, _nobody, b"")
                 connection.close(answer.code, answer.reason)

@@ -165,6 +165,20 @@ async def test_an_admission_that_fails_answers_500_and_harms_nobody(port: Statio
     assert port.counted["handshake_failed", "error"] == 1
 
 
+async def test_a_session_that_cannot_be_made_is_undone() -> None:
+    undone = asyncio.Event()
+
+    def fail(socket: object) -> EchoSession:
+        raise RuntimeError("bug")
+
+    answer = Accept("ocpp1.6", fail, abandoned=undone.set)
+    async with station_port(admit=lambda _: answer) as port, raw_peer(port.address) as peer:
+        await peer.open()
+        assert await peer.ended() == b""
+        await asyncio.wait_for(undone.wait(), 5)
+        assert not port.listeners.sockets
+
+
 async def test_a_talkative_peer_is_not_read_without_end_while_it_waits() -> None:
     may_answer = asyncio.Event()
     sessions: list[EchoSession] = []
