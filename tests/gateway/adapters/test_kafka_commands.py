@@ -300,6 +300,7 @@ async def test_a_client_that_hears_nothing_any_more_is_replaced(lanes: Lanes) ->
         await mailbox.until(5)
         stuck = consumer._readers[Lane.NORMAL]._consumer
         stuck._fetcher._fetch_task.cancel()
+        await asyncio.gather(*stuck._fetcher._pending_tasks)  # a fetch under way would still bring records
         await lanes.send(range(5, 10), partition=0)
         await mailbox.until(10)
         assert mailbox.values(0) == list(range(10))
