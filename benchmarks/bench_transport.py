@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -22,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,6 @@ from typing import Any
 import orjson
 import trustme
 import uvloop
-from tests.gateway.adapters.raw_peer import frame, upgrade
 
 from ocpp_gateway.adapters import charge_points
 from ocpp_gateway.adapters.answers import Accept, Answer
@@ -39,6 +40,7 @@ from ocpp_gateway.adapters.station_ports import ListenerOptions
 from ocpp_gateway.adapters.tls import ListenerTls
 from ocpp_gateway.adapters.transport import Shared, SocketOptions
 from ocpp_gateway.core.admission import Handshake
+from tests.gateway.adapters.raw_peer import frame, upgrade
 
 SERVERS = ("ours", "ours-through-websockets", "websockets.asyncio")
 
@@ -148,7 +150,7 @@ class Server:
         figures: dict[str, Any] = json.loads(self._process.stdout.readline())
         return figures
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -273,44 +275,88 @@ async def idle(server: Server, count: int, tls: ssl.SSLContext | None) -> float:
     return float(after["pss"] - before["pss"]) / count / 1024
 
 
+async def probe(port: int, secure: bool) -> None:
+    """A process of its own: one station that sends a Heartbeat every 5 ms until stdin ends, then prints its waits in ms."""
+    context = None
+    if secure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    answered = asyncio.Event()
+    (station,) = await connect(port, 1, context, lambda _: answered.set())
+    laps = []
+    print("ready", flush=True)
+    ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+    while not ended.done():
+        answered.clear()
+        sent = time.perf_counter()
+        station.send()
+        await answered.wait()
+        laps.append((time.perf_counter() - sent) * 1e3)
+        await asyncio.sleep(0.005)
+    print(json.dumps(sorted(laps)))
+
+
+async def storm(server: Server, count: int, tls: ssl.SSLContext | None) -> list[float]:
+    """p50, p99 and longest wait (ms) of a station that is served while `count` others connect at once; seconds it took."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.bench_transport", "--probe", str(server.port), "tls" if tls else ""),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    started = asyncio.get_running_loop().time()
+    arrived = await asyncio.gather(*(connect(server.port, 1, tls, lambda _: None) for _ in range(count)))
+    took = asyncio.get_running_loop().time() - started
+    output, _ = await process.communicate(b"")
+    laps = json.loads(output)
+    for stations in arrived:
+        stations[0].transport.abort()
+    return [laps[len(laps) // 2], laps[len(laps) * 99 // 100], laps[-1], took]
+
+
 async def measure(rounds: int, messages: int, idle_sockets: int) -> None:
     authority = trustme.CA()
     client = ssl.create_default_context()
     authority.configure_trust(client)
     client.check_hostname = False
+    loads: dict[str, Callable[[Server, ssl.SSLContext | None], Awaitable[float]]] = {
+        "saturated us": lambda server, tls: saturated(server, messages, tls),
+        "500/s us": lambda server, tls: open_loop(server, min(messages, 5_000), tls),
+        "idle KiB": lambda server, tls: idle(server, idle_sockets, tls),
+    }
+    results: dict[tuple[str, str, str], list[float]] = {}
+    storms: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         leaf = authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)
         files = (Path(folder, "chain.pem"), Path(folder, "key.pem"))
         files[0].write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         files[1].write_bytes(leaf.private_key_pem.bytes())
-        results: dict[tuple[str, str, str], list[float]] = {}
+        ways = (("plain", None, None), ("TLS", files, client))
         for _ in range(rounds):  # the rivals take turns, for the machine is shared
-            for security, certificates, context in (("plain", None, None), ("TLS", files, client)):
+            for security, certificates, context in ways:
                 for kind in SERVERS:
-                    for name, work in (
-                        ("saturated us", lambda server, tls: saturated(server, messages, tls)),
-                        ("500/s us", lambda server, tls: open_loop(server, min(messages, 5_000), tls)),
-                        ("idle KiB", lambda server, tls: idle(server, idle_sockets, tls)),
-                    ):
-                        server = Server(kind, certificates)
-                        try:
+                    for name, work in loads.items():
+                        with contextlib.closing(Server(kind, certificates)) as server:
                             results.setdefault((kind, security, name), []).append(await work(server, context))
-                        finally:
-                            server.stop()
                         print(kind, security, name, f"{results[kind, security, name][-1]:.1f}", file=sys.stderr)
-    print("| server | | saturated us | 500/s us | idle KiB |")
-    print("| --- | --- | --- | --- | --- |")
-    for security in ("plain", "TLS"):
-        for kind in SERVERS:
-            cells = [
-                f"{min(values):.1f} / {statistics.median(values):.1f}"
-                for name in ("saturated us", "500/s us", "idle KiB")
-                for values in [results[kind, security, name]]
-            ]
-            print(f"| {kind} | {security} | {' | '.join(cells)} |")
-    print(
-        f"\nminimum / median of {rounds} rounds, {messages} messages, {idle_sockets} idle sockets, {os.cpu_count()} CPUs"
-    )
+        for security, certificates, context in ways:
+            for kind in (SERVERS[0], SERVERS[2]):
+                count = 600 if context else 3_000
+                with contextlib.closing(Server(kind, certificates)) as server:
+                    storms[kind, f"{security}, {count}"] = await storm(server, count, context)
+    if rounds:
+        print("| server | | saturated us | 500/s us | idle KiB |\n| --- | --- | --- | --- | --- |")
+        for security, _, _ in ways:
+            for kind in SERVERS:
+                values = [results[kind, security, name] for name in loads]
+                cells = [f"{min(cell):.1f} / {statistics.median(cell):.1f}" for cell in values]
+                print(f"| {kind} | {security} | {' | '.join(cells)} |")
+        print(f"\nminimum / median of {rounds} rounds, {messages} messages, {idle_sockets} idle sockets\n")
+    print("| server | storm | p50 ms | p99 ms | longest ms | all connected s |\n| --- | --- | --- | --- | --- | --- |")
+    for (kind, what), laps in storms.items():
+        print(f"| {kind} | {what} | {' | '.join(f'{lap:.1f}' for lap in laps)} |")
+    print(f"\n{os.cpu_count()} CPUs; the waits are those of a station that is served while the others connect")
 
 
 def main() -> None:
@@ -319,10 +365,13 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--idle", type=int, default=2_000)
     parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--probe", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         kind, *files = arguments.serve
         uvloop.run(serve(kind, (Path(files[0]), Path(files[1])) if files else None))
+    elif arguments.probe:
+        uvloop.run(probe(int(arguments.probe[0]), bool(arguments.probe[1])))
     else:
         uvloop.run(measure(arguments.rounds, arguments.messages, arguments.idle))
 
