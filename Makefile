@@ -72,9 +72,10 @@ format: setup  ## ruff format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup  ## renew the generated pages (settings, JSON Schemas)
+docs: setup  ## renew what is generated in docs/ (settings, JSON Schemas, tables)
 	$(BIN)/python -c 'import pathlib, ocpp_gateway.settings as s; pathlib.Path("docs/settings.md").write_text(s.reference())'
 	$(BIN)/python -m tests.contract.publish
+	$(BIN)/python -m tests.examples.page
 
 testbed: setup  ## fetch the real components that the tests use (Kafka, Redis, npm stations), once
 	$(BIN)/python -m tests.testbed install

@@ -1,6 +1,6 @@
 """What the test bed fetches: where each component comes from, how it is verified, where it is found.
 
-Versions are pinned here, in `maven/pom.xml` and in `npm/package-lock.json`. The Kafka jars are compared with
+Versions are pinned here, in `maven/pom.xml` and in npm's lock files. The Kafka jars are compared with
 `maven/SHA256SUMS`, npm verifies the integrity hashes of its lock, Debian's packages are signed.
 """
 
@@ -108,14 +108,16 @@ class Redis:
 
 
 @dataclass(frozen=True, slots=True)
-class OcppRpc:
-    """The npm package `ocpp-rpc`: a strict charge-point implementation that others wrote."""
+class NodeProject:
+    """The npm packages that `source/package-lock.json` pins, installed into a folder of the cache."""
 
-    name: str = "npm ocpp-rpc"
+    name: str
+    source: Path
+    folder: str
 
     @property
     def project(self) -> Path:
-        return cache.folder() / "npm"
+        return cache.folder() / self.folder
 
     def find(self) -> Path:
         """The folder whose `node_modules` holds the packages (run `node` there, or set NODE_PATH), or Missing."""
@@ -133,7 +135,7 @@ class OcppRpc:
 
         def fill(part: Path) -> None:
             for name in ("package.json", "package-lock.json"):
-                shutil.copy(HERE / "npm" / name, part)
+                shutil.copy(self.source / name, part)
             cache.run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=part)
 
         cache.install(self.project, fill)
@@ -141,7 +143,7 @@ class OcppRpc:
     def _current(self) -> bool:
         """The lock is copied before the packages come and the folder appears only when they are whole."""
         lock = self.project / "package-lock.json"
-        return lock.is_file() and lock.read_bytes() == (HERE / "npm" / lock.name).read_bytes()
+        return lock.is_file() and lock.read_bytes() == (self.source / lock.name).read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,12 @@ class Tansu:
         self.find()
 
 
-KAFKA, REDIS, OCPP_RPC, TANSU = Kafka(), Redis(), OcppRpc(), Tansu()
-ALL = (KAFKA, REDIS, OCPP_RPC, TANSU)
+KAFKA, REDIS, TANSU = Kafka(), Redis(), Tansu()
+OCPP_RPC = NodeProject("npm ocpp-rpc (charge points that others wrote)", HERE / "npm", "npm")
+NODE_EXAMPLE = NodeProject(
+    "npm kafkajs and redis (examples/node)", HERE.parents[1] / "examples" / "node", "npm-example"
+)
+ALL = (KAFKA, REDIS, OCPP_RPC, NODE_EXAMPLE, TANSU)
 
 
 def java() -> str:
