@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import signal
 import time
@@ -15,12 +16,12 @@ from typing import Annotated, Any
 import typer
 
 from ocpp_client.cli import tables
-from ocpp_client.cli.running import UsageError
+from ocpp_client.cli.running import DEBUG_VARIABLE, UsageError
 from ocpp_contract.names import SUBPROTOCOLS
 from ocpp_local.account import Account
 from ocpp_local.backend import Backend
 from ocpp_local.pods import Pod
-from ocpp_local.processes import LocalError, run
+from ocpp_local.processes import LocalError, root_cause, run
 from ocpp_local.station_versions import station
 from ocpp_local.stations import Station
 from ocpp_local.system import System, Wanted
@@ -85,10 +86,12 @@ def demo(
         code = run(_bounded(Demo(pods, stations, seconds, broker)))
         if code > INTERRUPTED:
             typer.echo("\ninterrupted; everything is stopped", err=True)
-    except (StoryError, LocalError) as error:
-        typer.echo(f"\nThe demo failed: {error}", err=True)
-        for note in getattr(error, "__notes__", ()):
-            typer.echo(note, err=True)
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        cause = root_cause(error)
+        told = str(cause) if isinstance(cause, (StoryError, LocalError)) else f"{type(cause).__name__}: {cause}"
+        typer.echo("\n".join([f"\nThe demo failed: {told}", *getattr(error, "__notes__", ())]), err=True)
         code = 1
     raise typer.Exit(code)
 

@@ -19,13 +19,17 @@ from pathlib import Path
 
 import aiohttp
 
+from ocpp_client.cli.running import DEBUG_VARIABLE, STATE_VARIABLE
 from ocpp_contract.assignment import format_annotations_file
 from ocpp_contract.ids import PodName
 from ocpp_local import store
 from ocpp_local.processes import Child, Children, LocalError, ReservedPorts, free_port
 
 READY_TIMEOUT = 45.0
-NOT_FOR_GATEWAYS = "CHARGEGATEWAY_STATE"  # the command line's own variable
+NOT_FOR_GATEWAYS = (
+    STATE_VARIABLE,
+    DEBUG_VARIABLE,
+)  # the command line's own: a gateway refuses variables it does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ class Pods:
             settings["REDIS__PASSWORD_FILE"] = str(file)
         settings |= around.settings
         # A developer's own CHARGEGATEWAY_... variables pass through, but never replace who the pod is and where it listens.
-        theirs = {key: value for key, value in os.environ.items() if key != NOT_FOR_GATEWAYS}
+        theirs = {key: value for key, value in os.environ.items() if key not in NOT_FOR_GATEWAYS}
         return theirs | {f"CHARGEGATEWAY_{key}": value for key, value in settings.items()}
 
     def _watch(self, pod: Pod) -> None:

@@ -29,6 +29,14 @@ class LocalError(Exception):
     """Something on this machine is in the way; the message is one a person can act on."""
 
 
+def root_cause(error: BaseException) -> BaseException:
+    """What to tell a person of nested exception groups: a LocalError if there is one, else the first."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [root_cause(inner) for inner in error.exceptions]
+    return next((leaf for leaf in leaves if isinstance(leaf, LocalError)), leaves[0])
+
+
 class Child:
     """One running child process."""
 
@@ -100,6 +108,10 @@ class Children:
         child = Child(name, process, log)
         self._children.append(child)
         return child
+
+    def running(self) -> list[Child]:
+        """Those that have not ended."""
+        return [child for child in self._children if child.returncode is None]
 
     async def stop_all(self) -> None:
         """Stop what still runs, the youngest first: gateways before the broker and the store that they need to say goodbye."""

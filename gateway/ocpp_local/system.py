@@ -23,7 +23,7 @@ from typing import Any, Literal
 from ocpp_local import broker, store
 from ocpp_local.plane import Plane
 from ocpp_local.pods import Pod, Pods, Surroundings
-from ocpp_local.processes import Children, ReservedPorts
+from ocpp_local.processes import Child, Children, LocalError, ReservedPorts, root_cause
 from ocpp_operator.core.plan import Pace, Planned
 
 
@@ -143,6 +143,7 @@ async def _running(
     say(f"broker {kafka}, store {redis}, {partitions} mailbox partitions")
     try:
         async with asyncio.TaskGroup() as group:
+            needed = [group.create_task(_must_stay(child)) for child in children.running()]
             for _ in range(wanted.pods):
                 await pods.start()
             looking = group.create_task(plane.run())
@@ -154,13 +155,18 @@ async def _running(
                 yield System(children, surroundings, partitions, pods, plane)
             finally:
                 pods.stop_watching()
-                looking.cancel()
+                for task in (looking, *needed):
+                    task.cancel()
                 # All at once: each takes a moment to say goodbye to broker and store, which are stopped after them.
                 await asyncio.gather(*(pod.child.stop() for pod in pods.present.values()))
-    except BaseExceptionGroup as group_error:
-        if len(group_error.exceptions) == 1:  # the group is our own affair: callers expect LocalError
-            raise group_error.exceptions[0] from None
-        raise
+    except BaseExceptionGroup as group_error:  # groups are our own affair
+        raise root_cause(group_error) from None
+
+
+async def _must_stay(child: Child) -> None:
+    """Broker and store hold what the whole run is about, in memory: without one of them there is nothing to go on with."""
+    code = await child.wait()
+    raise LocalError(f"the {child.name} ended with {code}:\n{child.last_words()}")
 
 
 async def _outside(wanted: Wanted, children: Children) -> tuple[str, str]:

@@ -66,10 +66,10 @@ def test_killed_it_takes_everything_with_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(("--for", "3s"), "--for '3s'"), (("--for", "long"), "--for 'long'"), (("--broker", "rabbit"), "rabbit"), (("--pods", "0"), "0")],
+    [(("--for", "3s"), "--for '3s'"), (("--for", "long"), "--for 'long'"), (("--broker", "rabbit"), "rabbit"), (("--pods", "0"), "--pods")],
 )  # fmt: skip
 def test_nonsense_is_wrong_usage(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     done = program.run(tmp_path, "demo", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -140,7 +140,10 @@ def test_the_registry_is_written_and_listed(up: Started, folder: Path) -> None:
 def test_a_bad_line_writes_nothing(up: Started, folder: Path) -> None:
     (folder / "bad.jsonl").write_text('{"id": "B1"}\n{"id": "B2", "securityProfile": 9}\n')
     done = program.run(folder, "station", "import", str(folder / "bad.jsonl"))
-    assert (done.returncode, done.stderr) == (2, "chargegateway station: line 2: securityProfile: must be between 0 and 3\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "chargegateway station: line 2: securityProfile: must be between 0 and 3\n",
+    )
     assert "B1" not in program.run(folder, "station", "list").stdout
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ocpp_client.cli.running import UsageError
+from ocpp_client.cli.running import DEBUG_VARIABLE, UsageError
 
 GROUP: Final = "chargegateway.commands"
 OWN: Final = {
@@ -107,20 +107,31 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # `--follow` into a pipe: a line is due when it is written
     try:
-        app(prog_name="chargegateway")
+        code = app(prog_name="chargegateway", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except UsageError as error:
         _fail(name, str(error), USAGE)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except BrokenPipeError:  # `chargegateway events | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        if os.environ.get("CHARGEGATEWAY_DEBUG"):
+        if hasattr(error, "format_message"):  # typer's own: a wrong option, a missing argument
+            _wrong_usage(name, error)
+        if os.environ.get(DEBUG_VARIABLE):
             raise
         _fail(name, f"{type(error).__name__}: {' '.join(str(error).split())}", FAILED)
 
 
+def _wrong_usage(name: str, error: Any) -> None:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(USAGE)
+    help_of = getattr(getattr(error, "ctx", None), "command_path", f"chargegateway {name}")
+    _fail(name, f"{' '.join(error.format_message().split())} (see: {help_of} --help)", USAGE)
+
+
 def _fail(name: str, message: str, code: int) -> None:
-    print(f"chargegateway {name}: {message}", file=sys.stderr)
+    print(f"chargegateway {name}: {message}" if name else f"chargegateway: {message}", file=sys.stderr)
     sys.exit(code)

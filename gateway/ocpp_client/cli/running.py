@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STATE_VARIABLE = "CHARGEGATEWAY_STATE"
+DEBUG_VARIABLE = "CHARGEGATEWAY_DEBUG"
+"""Set to anything: an error shows its traceback, for whoever works on the command line itself."""
 
 
 class UsageError(Exception):

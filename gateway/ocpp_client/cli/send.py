@@ -43,10 +43,10 @@ EXIT_CODES = {
 
 
 def send(
-    station: Annotated[str, typer.Argument(help="Id of the charge point.")],
+    station: Annotated[str, typer.Argument(metavar="STATION", help="Id of the charge point.")],
     type_name: Annotated[str, typer.Argument(metavar="TYPE", help="Command, by its OCPP 2.x name.")],
     payload: Annotated[
-        str, typer.Argument(metavar="[JSON]", help="Payload, version-neutral.", show_default=False)
+        str, typer.Argument(metavar="JSON", help="Payload, version-neutral.", show_default=False)
     ] = "{}",
     timeout: Annotated[
         str | None, typer.Option(metavar="30s", help="Deadline: it expires if it cannot be written before (60 s).")

@@ -23,7 +23,7 @@ MEANING = {
 
 
 def status(
-    station: Annotated[str, typer.Argument(help="Id of the charge point.")],
+    station: Annotated[str, typer.Argument(metavar="STATION", help="Id of the charge point.")],
     command_id: Annotated[str, typer.Argument(metavar="COMMAND-ID", help="As `send` printed it.")],
     as_json: JsonOption = False,
     redis: RedisOption = None,

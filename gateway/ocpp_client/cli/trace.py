@@ -18,7 +18,7 @@ from ocpp_contract.internal_api import TRACE_PATH
 
 
 def trace(
-    station: Annotated[str, typer.Argument(help="Id of the charge point.")],
+    station: Annotated[str, typer.Argument(metavar="STATION", help="Id of the charge point.")],
     admin_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Admin port of its gateway; found by itself for a running `up`.")
     ] = None,
