@@ -38,6 +38,8 @@ class State(IntEnum):
 # Why reading is paused; plain integers, for they are looked at per frame.
 _BY_HANDLER = 1
 _BY_RATE = 2
+_BY_WRITING = 4
+_MAX_WAITING_PONGS = 8
 
 
 class ChargePointSocket(asyncio.Protocol):
@@ -142,7 +144,8 @@ class ChargePointSocket(asyncio.Protocol):
         self._pinged_at = self._shared.clock()
         self._transport.write(frames.control(frames.PING, number.to_bytes(4, "big")))
         if on_pong is not None:
-            self._pongs = [*(self._pongs or ()), (number, on_pong)]
+            # Bounded: a station that never pongs must not collect waiters; theirs time out.
+            self._pongs = [*(self._pongs or ())[-_MAX_WAITING_PONGS + 1 :], (number, on_pong)]
         return True
 
     def pause_reading(self) -> None:
@@ -162,7 +165,7 @@ class ChargePointSocket(asyncio.Protocol):
         self._reason = (code, reason)
         self._flush(ws)
         # The peer's close frame stands behind whatever was not read yet.
-        self._resume(_BY_HANDLER | _BY_RATE)
+        self._resume(_BY_HANDLER | _BY_RATE | _BY_WRITING)
 
     def abort(self, reason: str = "aborted") -> None:
         """Cut the socket now; what is unsent is lost. `on_closed` follows soon."""
@@ -185,17 +188,24 @@ class ChargePointSocket(asyncio.Protocol):
             self._consume(buffer)
 
     def eof_received(self) -> bool:
-        """The peer sends nothing more: RFC 6455 knows no half-closed socket, so let the transport close."""
+        """The peer sends nothing more: RFC 6455 knows no half-closed socket, so let the transport close.
+
+        It does so once everything is written, which a peer that does not read may put off for ever: hence the deadline.
+        """
+        self._closing()
         return False
 
     def pause_writing(self) -> None:
         self._stuck_since = now = self._shared.clock()
         self._shared.wheel.at(self, now + self._shared.options.write_timeout)
+        # Whoever does not take our answers gets no more to answer; otherwise pongs alone could fill the memory.
+        self._pause(_BY_WRITING)
         if self._state is State.OPEN:
             self._handler.on_write_paused()
 
     def resume_writing(self) -> None:
         self._stuck_since = NEVER
+        self._resume(_BY_WRITING)
         if self._state is State.OPEN:
             self._handler.on_write_resumed()
 
@@ -276,6 +286,7 @@ class ChargePointSocket(asyncio.Protocol):
             stop = start + size
             if stop > end:
                 break
+            self._charge()
             if self._ws is not None:
                 self._through_websockets(data[position:stop])
             elif head == frames.TEXT:
@@ -290,14 +301,11 @@ class ChargePointSocket(asyncio.Protocol):
                 self._through_websockets(data[position:stop])
             position = stop
         if position < end and self._state is not State.CLOSED:
-            self._buffer = bytearray(data[position:])
+            # A long message in many pieces grows in place.
+            self._buffer = data if position == 0 and isinstance(data, bytearray) else bytearray(data[position:])
 
-    def _text(self, message: bytes) -> None:
-        try:
-            text = message.decode()
-        except UnicodeDecodeError as error:
-            self._fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
-            return
+    def _charge(self) -> None:
+        """One frame of whatever kind against the station's rate: beyond it reading rests, nothing is dropped."""
         shared = self._shared
         until = self._rate_until
         if until < self.last_frame_at:
@@ -308,6 +316,13 @@ class ChargePointSocket(asyncio.Protocol):
             self._pause(_BY_RATE)
             # Until half of the burst is back: resuming for one message at a time would slow it down far below its rate.
             shared.wheel.at(self, until - shared.burst_time / 2)
+
+    def _text(self, message: bytes) -> None:
+        try:
+            text = message.decode()
+        except UnicodeDecodeError as error:
+            self._fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+            return
         try:
             self._handler.on_text(text)
         except Exception:
@@ -386,7 +401,12 @@ class ChargePointSocket(asyncio.Protocol):
                 self._transport.write_eof()
             else:
                 self._transport.close()
-        if ws.state is not WS_OPEN and self._close_by == NEVER:
+        if ws.state is not WS_OPEN:
+            self._closing()
+
+    def _closing(self) -> None:
+        """Nothing is sent any more; the other side has `close_timeout` to finish."""
+        if self._state is not State.CLOSED and self._close_by == NEVER:
             self._state = State.CLOSING
             self._close_by = self._shared.clock() + self._shared.options.close_timeout
             self._shared.wheel.at(self, self._close_by)

@@ -47,6 +47,7 @@ class SocketOptions:
     close_timeout: float = 5.0
     write_high_water: int = 32_768
     messages_per_second: float = 20.0
+    """Frames of one station; beyond the burst it is not read for a while."""
     message_burst: int = 100
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 
@@ -318,6 +319,45 @@ async def test_a_peer_that_never_reads_is_cut_off_and_its_memory_with_it() -> No
             assert session.socket.send_text("x" * 10_000)
         assert await asyncio.wait_for(session.closed, 5) == (1006, "write-timeout")
         assert port.counted["socket_aborted", "write-timeout"] == 1
+
+
+async def test_pings_of_a_peer_that_never_reads_do_not_fill_the_memory() -> None:
+    options = SocketOptions(messages_per_second=1e6, message_burst=1_000_000, write_timeout=1.0, ping_interval=0)
+    async with station_port(options) as port, raw_peer(port.address) as peer:
+        await peer.open()
+        session = await port.session()
+        peer.writer.transport.pause_reading()
+        burst = frame(PING, b"x" * 125) * 1_000
+        largest = 0
+        with contextlib.suppress(TimeoutError):  # until nothing is taken from it any more
+            while True:
+                peer.send(burst)
+                await asyncio.wait_for(peer.writer.drain(), 0.3)
+                largest = max(largest, session.socket._transport.get_write_buffer_size())
+        assert session.writing_paused[-1]
+        assert largest < 1_000_000
+        assert (await asyncio.wait_for(session.closed, 5))[1] == "write-timeout"
+
+
+@pytest.mark.parametrize("data", [frame(PING, b"?"), frame(PONG, b"!"), frame(CONT, b"", fin=False)])
+async def test_frames_of_every_kind_count_against_the_rate(data: bytes) -> None:
+    options = SocketOptions(messages_per_second=10, message_burst=20, ping_interval=0)
+    async with station_port(options) as port, raw_peer(port.address) as peer:
+        await peer.open()
+        session = await port.session()
+        peer.send(frame(TEXT, b"", fin=False) + data * 200 + frame(CONT, b"whole"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(session.arrived.wait(), 0.5)
+        assert port.counted["station_throttled", ""] == 1
+
+
+async def test_a_peer_that_ends_its_stream_is_not_written_to_any_more(port: StationPort, peer: RawPeer) -> None:
+    session = await port.session()
+    peer.writer.write_eof()
+    await asyncio.wait_for(session.closed, 5)
+    assert not session.socket.is_open
+    assert not session.socket.send_text("x")
+    assert not session.socket.ping()
 
 
 async def test_a_peer_that_reads_slowly_is_kept() -> None:
