@@ -124,7 +124,8 @@ class KafkaServer(ServerProcess):
         )  # fmt: skip
         if done.returncode:
             self.keep_logs = True
-            raise NotReady(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+            self.log.write_text(f"format ended with {done.returncode}\n{done.stdout}{done.stderr}")
+            raise NotReady(f"Kafka's storage could not be formatted ({done.returncode}):\n{self.log.read_text()}")
 
     def answers(self) -> bool:
         return _lists_itself(self.port)
