@@ -45,7 +45,7 @@ class Backend:
     ) -> None:
         self._kafka = kafka
         self._partitions = partitions
-        self._account = account
+        self.account = account
         self._on_event = on_event
         self._topics, self._keys = Topics(), Keys()
         self._store = Redis.from_url(redis, socket_timeout=2.0)
@@ -88,7 +88,7 @@ class Backend:
         entry = await self.entry(station)
         partition = entry.partition if entry else partition_for(station.encode(), self._partitions)
         topic = self._topics.commands_urgent if urgent else self._topics.commands_down
-        self._account.command(Sent(command.id, station, type_name, time.monotonic(), marker))
+        self.account.command(Sent(command.id, station, type_name, time.monotonic(), marker))
         await self._producer.send_and_wait(topic, command.to_json(), key=station.encode(), partition=partition)
         return command.id
 
@@ -125,12 +125,12 @@ class Backend:
 
     def _result(self, record: Any) -> None:
         ce_id = header(record.headers, "ce_id") or ""
-        self._account.report(Report(ce_id, CommandResult.from_json(record.value), time.monotonic()))
+        self.account.report(Report(ce_id, CommandResult.from_json(record.value), time.monotonic()))
 
     def _event(self, record: Any) -> None:
         value = decoding.decode_object(record.value)
         kind = short_type(header(record.headers, "ce_type") or "") or "?"
-        self._account.events.append(
+        self.account.events.append(
             SeenEvent(header(record.headers, "ce_id") or "", kind, value["chargePointId"], value.get("messageId"))
         )
         self._on_event(kind, value)

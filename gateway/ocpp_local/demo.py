@@ -123,6 +123,8 @@ class Demo:
     account: Account = field(default_factory=Account)
     stations: list[Station] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
+    system: System | None = None
+    known: set[str] = field(default_factory=set)
     tokens: int = 0
     last_line: str = ""
     began: float = field(default_factory=time.monotonic)
@@ -151,8 +153,11 @@ class Demo:
             settings=SETTINGS,
             pace=Pace(lease=LEASE, quiet=2.0, ceiling=10.0),
             on_plan=self._planned,
+            on_change=self._changed,
         )
         async with System.started(wanted, say=self.say) as system:
+            self.system = system
+            self.known = {pod.name for pod in system.present()}
             self.say(f"{self.pods} gateways are ready on {system.station_url}<station id>")
             backend = Backend(system.kafka, system.redis, system.partitions, self.account, self._event)
             async with backend, asyncio.TaskGroup() as group:
@@ -245,9 +250,8 @@ class Demo:
         finally:
             stream.cancel()
             await asyncio.gather(stream, return_exceptions=True)
-        self.say(
-            f"{len(self.account.sent)} commands are sent by now, {len(self.account.open_commands())} are still open"
-        )
+        sent, waiting = len(self.account.sent), len(self.account.open_commands())
+        self.say(f"{sent} commands sent by now, {waiting} without an outcome yet")
 
     async def _stream(self, backend: Backend, end: float) -> None:
         """A steady flow, one kind after the other, each charge point in turn."""
@@ -328,6 +332,12 @@ class Demo:
     def _event(self, kind: str, value: dict[str, Any]) -> None:
         self.events[kind] += 1
 
+    def _changed(self) -> None:
+        for pod in self.system.present() if self.system else ():
+            if pod.name not in self.known:
+                self.known.add(pod.name)
+                self.say(f"{pod.name} is started in its place")
+
     def _planned(self, planned: Planned) -> None:
         self.say(f"plan {planned.plan.generation}: {planned.reason}")
 
@@ -391,7 +401,7 @@ class Demo:
             ),
             ("connections of charge points", str(sum(one.ledger.connections for one in self.stations))),
             *self.figures.items(),
-            *((f"events: {kind}", str(count)) for kind, count in sorted(self.events.items())),
+            ("events in Kafka", _listed(self.events)),
         ]
         typer.echo(tables.columns(rows))
         typer.echo("")
