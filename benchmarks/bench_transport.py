@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import logging
 import os
 import resource
 import ssl
@@ -107,6 +108,7 @@ async def serve_websockets(certificates: tuple[Path, Path] | None) -> tuple[int,
 
 async def serve(kind: str, certificates: tuple[Path, Path] | None) -> None:
     """A server process: prints its port, then answers each line on stdin with its CPU seconds, PSS and sockets."""
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # the load ends by cutting its sockets
     start: Awaitable[tuple[int, Callable[[], int]]] = (
         serve_websockets(certificates) if kind == SERVERS[2] else serve_ours(certificates, lean=kind == SERVERS[0])
     )

@@ -66,14 +66,12 @@ class Gatekeeper:
         logins: Logins,
         ports: AdmissionPorts,
         *,
-        keepalive: Callable[[Admitted], bool] = lambda _: True,
         clock: Callable[[], float] = boottime,
     ) -> None:
         self._rules = rules
         self._pacer = pacer
         self._logins = logins
         self._ports = ports
-        self._keepalive = keepalive
         self._clock = clock
         self._under_way = 0
 
@@ -123,7 +121,7 @@ class Gatekeeper:
             return Accept(
                 admitted.offered_as,
                 lambda socket: self._ports.open_session(admitted, handshake, socket),
-                keepalive=self._keepalive(admitted),
+                keepalive=admitted.policy.keepalive,
                 abandoned=lambda: self._ports.abandoned(admitted, handshake),
             )
         if isinstance(outcome, CompleteAndClose):

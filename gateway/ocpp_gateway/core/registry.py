@@ -11,6 +11,8 @@ from enum import StrEnum
 
 from ocpp_contract.registry import StationRecord
 
+KEEPALIVE_TAG = "keepalive"
+
 
 class UnknownStations(StrEnum):
     REJECT = "Reject"
@@ -45,6 +47,8 @@ class StationPolicy:
     """The lowest profile at which it may connect."""
     blocked: bool
     validation: str
+    keepalive: bool = True
+    """False: no WebSocket pings, for boxes whose firmware stumbles over them (tag `keepalive: off`)."""
 
 
 def policy_of(record: StationRecord | None, rules: RegistryRules) -> StationPolicy | None:
@@ -63,4 +67,5 @@ def policy_of(record: StationRecord | None, rules: RegistryRules) -> StationPoli
         security_profile=max(rules.minimum_security_profile, 0 if profile is None else profile),
         blocked=record.blocked,
         validation=record.validation or rules.validation,
+        keepalive=record.tags.get(KEEPALIVE_TAG) != "off",
     )

@@ -17,6 +17,7 @@ from ocpp_gateway.adapters.admission import AdmissionPorts, Gatekeeper
 from ocpp_gateway.adapters.charge_points import ChargePointSocket
 from ocpp_gateway.adapters.listeners import HandshakeOptions, Listeners
 from ocpp_gateway.adapters.station_ports import ListenerOptions
+from ocpp_gateway.adapters.timer_wheel import NEVER
 from ocpp_gateway.adapters.transport import ConnectionHandler, Shared, SocketOptions
 from ocpp_gateway.core.admission import AdmissionRules, Admitted, Handshake
 from ocpp_gateway.core.effects import Registered, Unknown
@@ -30,6 +31,7 @@ STATIONS = {
     "CP1": StationEntry(StationRecord()),
     "SAFE": StationEntry(StationRecord(security_profile=1), (hash_key(KEY, bytes(16)),)),
     "BAD": StationEntry(StationRecord(blocked=True)),
+    "QUIET": StationEntry(StationRecord(tags={"keepalive": "off"})),
 }
 
 
@@ -150,6 +152,13 @@ async def test_the_right_key_opens(address: tuple[str, int], pod: Pod) -> None:
         assert (await ask(peer, "/SAFE", header))[0] == 101
         assert pod.sessions[0][0].credential_index == 0
         assert pod.sessions[0][0].security_profile == 1
+
+
+async def test_a_station_may_be_spared_our_pings(address: tuple[str, int], pod: Pod) -> None:
+    async with raw_peer(address) as quiet, raw_peer(address) as usual:
+        for peer, target in ((quiet, "/QUIET"), (usual, "/CP1")):
+            assert (await ask(peer, target))[0] == 101
+        assert [session.socket._next_ping == NEVER for _, session in pod.sessions] == [True, False]
 
 
 async def test_an_unready_pod_and_a_full_one_say_when_to_come_back(address: tuple[str, int], pod: Pod) -> None:
