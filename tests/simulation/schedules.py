@@ -8,7 +8,7 @@ which all commands must end.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ocpp_contract.ids import ChargePointId, CommandId, Partition
@@ -16,12 +16,23 @@ from ocpp_gateway.core import effects as e
 from tests.simulation.checks import Violation
 from tests.simulation.world import SETTINGS, Op, Order, Task, World
 
-NOTHING = {"timeout": 0, "move": 0, "mute": 0, "dup": 0, "plan": 0, "crash": 0, "freeze": 0, "empty": 0, "failover": 0}
+NOTHING = {
+    "drain": 0,
+    "timeout": 0,
+    "move": 0,
+    "mute": 0,
+    "dup": 0,
+    "plan": 0,
+    "crash": 0,
+    "freeze": 0,
+    "empty": 0,
+    "failover": 0,
+}
 SOME = {"timeout": 2, "move": 4, "mute": 1, "dup": 1, "plan": 1}
-PROCESS = {"crash": 1, "freeze": 1}
+PROCESS = {"crash": 1, "freeze": 1, "drain": 1}
 STORE = {"empty": 1, "failover": 1}
 MODES: dict[str, dict[str, Any]] = {
-    "P": {**SOME, "timeout": 3, "plan": 2, "crash": 2, "freeze": 2},
+    "P": {**SOME, "timeout": 3, "plan": 2, "crash": 2, "freeze": 2, "drain": 1},
     "S": {**SOME, **STORE, "prompt": True},
     "PS": {**SOME, **STORE, **PROCESS, "prompt": True},
     "MIX": {**SOME, **STORE, **PROCESS, "prompt": True, "mixed": True},
@@ -31,7 +42,7 @@ TRIGGERS = (
     e.Register, e.Refresh, e.AssertRecord, e.PutBack, e.MarkTimedOut, e.FetchCommitted,
 )  # fmt: skip
 LOOPS = frozenset({"renewals", "placement", "commits", "directory", "parking", "housekeeping"})
-FAULTS = ("crash", "freeze", "empty", "failover", "plan", "hangup", "dial")
+FAULTS = ("drain", "crash", "freeze", "empty", "failover", "plan", "hangup", "dial")
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,9 @@ class Schedule:
         self.left: dict[str, int] = limits
         pods = ("A", "B") if rnd.random() < 0.7 else ("A", "B", "C")
         self.stations = [ChargePointId("S1")] if rnd.random() < 0.8 else [ChargePointId("S1"), ChargePointId("S2")]
-        self.world = World(pods, 2, orders(rnd, self.stations), trace)
+        # Small limits now and then, so that refusals and re-appends meet faults too.
+        settings = replace(SETTINGS, mailbox_size=rnd.choice((1, 2, 64, 64)), span_limit=rnd.choice((1, 10_000)))
+        self.world = World(pods, 2, orders(rnd, self.stations), trace, settings)
         self.last_fault: tuple[str, float] | None = None
         self.ever_crashed = False
         self.no_copies: set[CommandId] = set()
@@ -84,7 +97,7 @@ class Schedule:
             "tick": rnd.choice((2, 5, 15)), "dial": 3, "hangup": rnd.choice((0, 1)), "notice": rnd.choice((0.3, 3)),
             "reply": rnd.choice((1, 8)), "mute": 1, "produce": 3, "plan": rnd.choice((0, 1, 3)),
             "crash": rnd.choice((0, 1, 3)), "freeze": rnd.choice((0, 1, 3)), "resume": rnd.choice((0.3, 1)),
-            "restart": rnd.choice((0.5, 3)), "release_dead": 1, "empty": rnd.choice((0, 1, 3)),
+            "restart": rnd.choice((0.5, 3)), "release_dead": 1, "drain": rnd.choice((0, 0, 1)), "empty": rnd.choice((0, 1, 3)),
             "failover": rnd.choice((0, 1, 3)),
         }  # fmt: skip
         self.trigger = (
@@ -133,6 +146,8 @@ class Schedule:
                 out["crash"] = list(world.processes.values())
             if left["freeze"]:
                 out["freeze"] = [process for process in world.processes.values() if not process.frozen]
+            if left["drain"] and len(world.processes) > 1:
+                out["drain"] = [p for p in world.processes.values() if not p.frozen and not p.pod.draining()]
         out["resume"] = [process for process in world.processes.values() if process.frozen]
         out["restart"] = sorted(world.down)
         out["release_dead"] = sorted(world.down)
@@ -200,6 +215,11 @@ class Schedule:
             case "plan":
                 self.left["plan"] -= 1
                 world.plan({name: {p for p in world.partitions if rnd.random() < 0.5} for name in world.wish})
+            case "drain":
+                self.left["drain"] -= 1
+                # What a pod that drained knew of unfinished copies is gone with it, as after a crash.
+                self.last_fault, self.ever_crashed = ("P", world.now), True
+                world.drain(what)
             case "crash":
                 self.left["crash"] -= 1
                 self.last_fault, self.ever_crashed = ("P", world.now), True
@@ -276,11 +296,14 @@ class Schedule:
                 world.produce(order, world.partitions[0])
         end = world.now + limit
         while world.now < end:
+            for name in sorted(world.down):
+                world.start(name)  # it was draining
             world.settle()
             if world.checks.all_ended():
                 return
             if stations_return:
                 self._redial()
+                world.settle()
             world.tick()
         world.checks.stuck()
 

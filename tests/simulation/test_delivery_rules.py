@@ -699,3 +699,14 @@ def test_a_station_that_is_away_does_not_pin_the_log_for_ever() -> None:
     story.connect(S1, "A")
     story.passes(1)
     assert story.outcomes(waiting) == [ACCEPTED]
+
+
+def test_when_almost_everything_waits_nothing_is_appended_again_and_again() -> None:
+    story = Story(settings=replace(SETTINGS, span_limit=3))
+    for number in range(1, 11):
+        story.send(command(number, expires_in=30))
+    story.passes(3)
+    assert story.seen(e.Append) == []
+    story.connect(S1, "A")
+    story.passes(1)
+    assert story.offset() == 10

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -77,6 +77,14 @@ class Order:
         return orjson.dumps(fields)
 
 
+@dataclass(frozen=True)
+class ReleaseDead:
+    """The operator's request."""
+
+    partition: Partition
+    incarnation: Incarnation
+
+
 @dataclass(eq=False)
 class Op:
     """One request in flight."""
@@ -88,6 +96,8 @@ class Op:
     born: float
     done: bool = False
     reply: Any = None
+    parts: list[Any] = field(default_factory=list)
+    """Replies of the requests of a pipeline that took effect so far: others' requests come between them."""
 
     @property
     def is_store(self) -> bool:
@@ -239,8 +249,22 @@ class World:
     def spawn(self, process: Process, name: str, procedure: e.Procedure[Any]) -> None:
         self.tasks.append(Task(process, name, procedure, since=self.now))
 
+    def drain(self, process: Process) -> None:
+        """SIGTERM."""
+        self.say(f"{self.label(process)} drains")
+        self.spawn(process, "drain", process.pod.drain(self.now))
+
+    def stop(self, process: Process) -> None:
+        """Drained: the process ends; for its sockets that is as good as a crash."""
+        if process.alive:
+            self.say(f"{self.label(process)} exits")
+            self._end(process)
+
     def crash(self, process: Process) -> None:
         self.say(f"CRASH {self.label(process)}")
+        self._end(process)
+
+    def _end(self, process: Process) -> None:
         process.alive = False
         self.tasks = [task for task in self.tasks if task.process is not process]
         for op in list(self.ops):
@@ -356,10 +380,14 @@ class World:
     def ended(self, task: Task, value: Any) -> None:
         if task.name.startswith("admit "):
             self._admitted(task, value)
+        elif task.name == "drain":
+            self.stop(task.process)
 
     # --------------------------------------------------------------------------------------------------------- requests
     def effect(self, op: Op) -> None:
         """It takes effect at the server, whether or not its sender still waits."""
+        if isinstance(op.effect, e.Batch | e.Renew) and self._next_part(op):
+            return
         op.done = True
         note = f"{self.label(op.process)}{'' if op.task else ' (abandoned)'}: {describe(op.effect)}"
         index = len(self.trace) if self.trace is not None else 0
@@ -370,7 +398,31 @@ class World:
         if op.task is None:
             self.ops.remove(op)
 
+    def _next_part(self, op: Op) -> bool:
+        """One request of a pipeline; True while there are more. A pipeline is no transaction."""
+        if op.run != self.store.run:
+            op.parts.append(_BROKEN)
+            return False
+        if isinstance(op.effect, e.Renew):
+            held = op.effect.held[len(op.parts) : len(op.parts) + 1]
+            part: Any = replace(op.effect, held=held)
+        else:
+            part = op.effect.requests[len(op.parts)]
+        self.say(f"effect {self.label(op.process)}: part {len(op.parts)} of {describe(op.effect)}")
+        op.parts.append(self._serve(replace(op, effect=part, parts=[])))
+        return len(op.parts) < len(op.effect.held if isinstance(op.effect, e.Renew) else op.effect.requests)
+
     def _serve(self, op: Op) -> Any:
+        if op.parts:
+            if _BROKEN in op.parts or op.run != self.store.run:
+                return _BROKEN  # a reply that is incomplete is none
+            if isinstance(op.effect, e.Renew):
+                return e.Renewed(
+                    op.parts[-1].time_us, tuple(part.partitions[0] for part in op.parts if part.partitions)
+                )
+            return tuple(op.parts)
+        if isinstance(op.effect, ReleaseDead):
+            return self.store.release_dead(op.effect.partition, op.effect.incarnation)
         if op.is_store:
             if op.run != self.store.run:
                 return _BROKEN
@@ -550,7 +602,7 @@ class World:
         dead = Incarnation(PodName(name), f"uid-{name}", f"{self.lives[name]:08x}")
         self.say(f"operator releases what {name}.{self.lives[name]} held")
         for partition in self.partitions:
-            self.store.release_dead(partition, dead)
+            self.ops.append(Op(None, None, ReleaseDead(partition, dead), self.store.run, self.now))
 
     def lose_data(self, kind: str, lost_writes: int, skew: float) -> None:
         self.runs += 1
@@ -573,7 +625,7 @@ class World:
             assert rounds < 1_000, f"somebody is busy without end: {[task.name for task in self.runnable()]}"
             for op in list(self.ops):
                 if op in self.ops and not held(op):
-                    if not op.done:
+                    while not op.done:
                         self.effect(op)
                     if op in self.ops:
                         self.answer(op)

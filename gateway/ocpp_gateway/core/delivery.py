@@ -274,9 +274,12 @@ class Delivery:
             flight.wake.fire()
 
     def _keep_span(self, tenure: Tenure, source: SourceRecord) -> None:
-        """When the watermark lags too far behind, the oldest commands that only wait are appended again."""
+        """When the watermark lags too far behind, the oldest commands that only wait are appended again - unless so many
+        wait that the span is mostly theirs: appending them would only make them the next to be appended."""
         watermark = tenure.progress[source.lane].watermark
         if watermark.span <= self._settings.span_limit:
+            return
+        if watermark.span <= 2 * sum(lane is source.lane for lane, _ in tenure.flights):
             return
         oldest = tenure.flights.get((source.lane, watermark.low))
         if oldest is not None and oldest.socket is None and oldest.key not in self._at_work:
