@@ -621,3 +621,52 @@ def test_while_draining_no_new_station_is_registered() -> None:
     story.go()
     story.connect(S1, "A")
     assert story.seen(e.Register) == []
+
+
+def test_a_partition_lost_during_a_registration_is_not_published_for_long() -> None:
+    story = Story("A", "B")
+    story.assign(A={P0, P1})
+    story.passes(2)
+    story.hold(e.Register)
+    story.dial(S1, story.pod("A"))
+    story.go()
+    register = story.in_flight(e.Register)
+    story.effect(register)
+    chosen = register.effect.partition
+    kept = P1 if chosen == P0 else P0
+    story.assign(A={kept}, B={chosen})
+    assert story.held_by("A") == {kept}
+    story.answer(register)
+    story.let_go()
+    story.passes(1)
+    entry = story.store.entry(S1)
+    assert entry is not None
+    assert (entry.connection, entry.partition) == ("socket-1", kept)
+
+
+def test_a_refresh_asked_for_while_one_is_under_way_is_not_forgotten() -> None:
+    story = Story()
+    story.connect(S1, "A")
+    story.hold(e.Batch)
+    story.passes(5)
+    (batch,) = [op for op in story.ops if isinstance(op.effect, e.Batch)]
+    story.effect(batch)
+    pod = story.pod("A").pod
+    socket = pod.directory.current(S1)
+    assert socket is not None
+    pod.directory.check(socket, story.now)
+    story.answer(batch)
+    story.forget_so_far()
+    story.let_go()
+    assert len(story.seen(e.Batch)) == 1
+
+
+def test_with_very_many_parked_stations_each_is_looked_up_less_often() -> None:
+    story = Story(settings=replace(SETTINGS, poll_most=2, default_deadline=30.0))
+    for number in range(5):
+        story.send(command(number + 1, station=f"CP{number}"))  # type: ignore[arg-type]
+    story.forget_so_far()
+    story.passes(5)
+    looks = [look.charge_point_ids for look in story.seen(e.GetConn)]
+    assert all(len(stations) == 2 for stations in looks)
+    assert sorted(station for stations in looks for station in stations) == sorted([f"CP{n}" for n in range(5)] * 2)

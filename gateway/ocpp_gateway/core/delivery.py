@@ -94,6 +94,7 @@ class Delivery:
             assert isinstance(content, Unreadable)
             return self._discard(source, tenure, content)
         tenure.flights[source.lane, source.offset] = flight
+        tenure.progress[source.lane].under_way += 1
         return self._fly(flight)
 
     def _flight(
@@ -141,6 +142,7 @@ class Delivery:
                 self._finished(flight.tenure, flight.source)
         finally:
             flight.tenure.flights.pop((flight.source.lane, flight.source.offset), None)
+            flight.tenure.progress[flight.source.lane].under_way -= 1
             self._turns.step_aside(flight)
             self._end_work(flight)
 
@@ -279,7 +281,7 @@ class Delivery:
         watermark = tenure.progress[source.lane].watermark
         if watermark.span <= self._settings.span_limit:
             return
-        if watermark.span <= 2 * sum(lane is source.lane for lane, _ in tenure.flights):
+        if watermark.span <= 2 * tenure.progress[source.lane].under_way:
             return
         oldest = tenure.flights.get((source.lane, watermark.low))
         if oldest is not None and oldest.socket is None and oldest.key not in self._at_work:

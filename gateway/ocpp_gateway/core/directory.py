@@ -9,7 +9,7 @@ State is keyed by connection. A station may have two sockets here for a moment; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ocpp_contract.connection import ConnectionRecord
@@ -79,6 +79,8 @@ class Directory:
         self._due_now = Signal()
         self.sockets: dict[str, Socket] = {}
         self._current: dict[ChargePointId, Socket] = {}
+        self._by_second: dict[int, list[Socket]] = {}
+        self._partitions_changed = False
 
     # --------------------------------------------------------------------------------------------- who is here
     def current(self, charge_point_id: ChargePointId) -> Socket | None:
@@ -133,6 +135,8 @@ class Directory:
         self.sockets[connection] = socket
         self._current[charge_point_id] = socket
         self._schedule(socket, now)
+        if not self._ownership.keeps(partition):
+            self.wake()  # it was lost while the registration was under way
         yield Count("registrations", ("ok",))
         return socket
 
@@ -192,43 +196,48 @@ class Directory:
 
     def refresh_due(self, now: float) -> Procedure[None]:
         """One pass over the sockets that are due."""
-        for socket in self.sockets.values():
-            if not self._ownership.keeps(socket.partition):
-                self._move(socket, now)
-        due = [socket for socket in self.sockets.values() if socket.refresh_at <= now and not socket.refreshing]
+        if self._partitions_changed:
+            homeless = [s for s in self.sockets.values() if not self._ownership.keeps(s.partition)]
+            partitions = self._ownership.serving(now)
+            for socket in homeless if partitions else ():
+                self._move(socket, partitions, now)
+            self._partitions_changed = bool(homeless) and not partitions  # nothing to move to yet: look again
+        due = self._take_due(now)
         for start in range(0, len(due), self._settings.entry_batch):
             now = yield from self._refresh(due[start : start + self._settings.entry_batch], now, proven=False)
 
     def refresh_all(self, now: float) -> None:
         """Redis lost data: every entry is asserted again."""
         for socket in self.sockets.values():
-            socket.refresh_at = now
+            self._refresh_at(socket, now)
         self._due_now.fire()
 
     def check(self, socket: Socket, now: float) -> None:
         """A claim said that the entry is not mine: look soon."""
-        socket.refresh_at = now
+        self._refresh_at(socket, now)
         self._due_now.fire()
 
     def leave(self, partition: Partition, now: float) -> Procedure[None]:
         """Publish the stations of a partition that is being given up under another owned one, same epoch. Without
         another the entries stay: uplink and sockets go on, commands wait for the partition's next owner."""
-        moved = [s for s in self.sockets.values() if s.partition == partition and self._move(s, now)]
+        partitions = self._ownership.serving(now)
+        if not partitions:
+            return
+        moved = [socket for socket in self.sockets.values() if socket.partition == partition]
+        for socket in moved:
+            self._move(socket, partitions, now)
         for start in range(0, len(moved), self._settings.entry_batch):
             batch = [socket for socket in moved[start : start + self._settings.entry_batch] if not socket.refreshing]
             now = yield from self._refresh(batch, now, proven=False)
 
     def wake(self) -> None:
         """Partitions changed: stations may need another one."""
+        self._partitions_changed = True
         self._due_now.fire()
 
-    def _move(self, socket: Socket, now: float) -> bool:
-        partitions = self._ownership.serving(now)
-        if not partitions:
-            return False
+    def _move(self, socket: Socket, partitions: Sequence[Partition], now: float) -> None:
         socket.partition = choose_partition(socket.charge_point_id, partitions)
-        socket.refresh_at = now
-        return True
+        self._refresh_at(socket, now)
 
     def _refresh(self, sockets: list[Socket], now: float, *, proven: bool) -> Procedure[float]:
         open_ones = [socket for socket in sockets if socket.open]
@@ -249,7 +258,7 @@ class Directory:
             if not socket.open:
                 continue
             if isinstance(reply, Unknown):
-                socket.refresh_at = now + self._settings.retry_interval
+                self._refresh_at(socket, now + self._settings.retry_interval)
             elif reply is RefreshState.LOST:
                 yield Count("entries_lost")
                 yield from self._close(socket, REPLACED, "the station has a newer connection")
@@ -257,7 +266,7 @@ class Directory:
                 socket.refreshing = True
                 yield Spawn("prove socket", self._prove(socket, now))
             elif socket.partition != partition:
-                socket.refresh_at = now  # it was moved while the refresh was under way
+                self._refresh_at(socket, now)  # it was moved while the refresh was under way
                 self._due_now.fire()
         return now
 
@@ -283,7 +292,24 @@ class Directory:
         )
 
     def _schedule(self, socket: Socket, now: float) -> None:
-        socket.refresh_at = now + self._settings.entry_refresh * (0.8 + 0.4 * self._jitter())
+        self._refresh_at(socket, now + self._settings.entry_refresh * (0.8 + 0.4 * self._jitter()))
+
+    def _refresh_at(self, socket: Socket, at: float) -> None:
+        """Sockets are kept by the second in which they are due, so that nobody walks through all of them all the time."""
+        socket.refresh_at = at
+        self._by_second.setdefault(int(at), []).append(socket)
+
+    def _take_due(self, now: float) -> list[Socket]:
+        due: dict[str, Socket] = {}
+        for second in sorted(second for second in self._by_second if second <= now):
+            for socket in self._by_second.pop(second):
+                if not socket.open or int(socket.refresh_at) != second:
+                    continue  # gone, or due at another time
+                if socket.refreshing or socket.refresh_at > now:
+                    self._by_second.setdefault(second, []).append(socket)
+                else:
+                    due[socket.connection] = socket
+        return list(due.values())
 
 
 def _false() -> Procedure[bool]:

@@ -63,6 +63,8 @@ class DownlinkSettings:
     """Own records re-asserted in one pipeline after data loss."""
     assert_pause: float = 0.02
     poll_batch: int = 500
+    poll_most: int = 4_000
+    """Parked stations looked up per `look_again`; with more of them each is looked up less often."""
 
     # drain
     load_balancer_wait: float = 15.0

@@ -21,12 +21,14 @@ from ocpp_gateway.core.watermark import Watermark
 class Progress:
     """One lane of one tenure: what is finished and what was committed of it."""
 
-    __slots__ = ("committed", "committed_at", "watermark")
+    __slots__ = ("committed", "committed_at", "under_way", "watermark")
 
     def __init__(self, watermark: Watermark) -> None:
         self.watermark = watermark
         self.committed: tuple[int, str] | None = None
         self.committed_at = 0.0
+        self.under_way = 0
+        """Records read and not finished."""
 
 
 class Tenure:

@@ -6,6 +6,7 @@ another, living pod: then its commands are forwarded. Or that nobody has it: the
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from ocpp_contract.connection import ConnectionRecord
@@ -37,6 +38,7 @@ class Parking:
         self._directory = directory
         self._runs = runs
         self._turns = turns
+        self._looked_up_to = ChargePointId("")
 
     def looking_up(self, now: float) -> Procedure[None]:
         """New stations at once, all that still wait every `look_again`."""
@@ -45,7 +47,7 @@ class Parking:
             due = self._turns.to_look_up
             self._turns.to_look_up = set()
             if now >= next_round:
-                due.update(self._turns.mailboxes)
+                due.update(self._round())
                 next_round = now + self._settings.look_again
             away = sorted(station for station in due if self._directory.current(station) is None)
             for start in range(0, len(away), self._settings.poll_batch):
@@ -55,6 +57,16 @@ class Parking:
                 except Unknown as unknown:
                     now = unknown.now
             now, _ = yield Wait(self._turns.lookup, next_round)
+
+    def _round(self) -> list[ChargePointId]:
+        """Whose turn it is to be looked up again: everybody, or the next so many in the order of ids."""
+        stations = list(self._turns.mailboxes)
+        if len(stations) > self._settings.poll_most:
+            stations.sort()
+            start = bisect_right(stations, self._looked_up_to)
+            stations = (stations[start:] + stations[:start])[: self._settings.poll_most]
+            self._looked_up_to = stations[-1]
+        return stations
 
     def _look_up(self, stations: Sequence[ChargePointId], now: float) -> Procedure[float]:
         losses = self._runs.losses
