@@ -272,6 +272,9 @@ class Gateway:
                 "assignment",
                 extra={"generation": assignment.generation, "partitions": len(assignment.partitions)},
             )
+        elif assignment.generation < self.pod.ownership.generation:
+            log.warning("an older assignment is ignored", extra={"generation": assignment.generation})
+            self._count("assignment_ignored")
 
     def _call_ended(self, connection: str, ended: CallEnded) -> None:
         if ended.payload is not None:

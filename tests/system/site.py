@@ -25,6 +25,7 @@ from typing import Any
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
+from redis.asyncio import Redis, RedisCluster
 
 from ocpp_client import kafka as kafka_client
 from ocpp_client.status import Directory, RedisAccess
@@ -68,6 +69,7 @@ class Site:
         self.redis = redis
         self.records: list[Record] = []
         self.directory = Directory(redis)
+        self.store: Any = (RedisCluster if redis.cluster else Redis).from_url(redis.url, decode_responses=True)
         self._names = {getattr(topics, name): name for name in Topics.__slots__}
         self._generations = itertools.count(1)
         self._news = asyncio.Condition()
@@ -96,6 +98,15 @@ class Site:
         fresh = pod.annotations_file.with_suffix(".new")
         fresh.write_bytes(content)
         fresh.replace(pod.annotations_file)
+
+    async def applied(self, pod: Pod, generation: int) -> None:
+        """Until the pod itself says that it follows that assignment."""
+
+        async def says_so() -> bool:
+            record = await self.store.get(f"pod:{pod.name}")
+            return record is not None and json.loads(record)["generation"] >= generation
+
+        await until(says_so, f"{pod.name} applies assignment {generation}")
 
     def share_out(self) -> None:
         """All partitions in equal parts."""
@@ -309,6 +320,7 @@ class Site:
         await kafka_client.stop(self._producer)
         await self._http.close()
         await self.directory.__aexit__(None, None, None)
+        await self.store.aclose()
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = 8) -> None:

@@ -215,7 +215,8 @@ async def test_a_broken_assignment_file_changes_nothing(site: Site, obedient: St
 async def test_an_older_assignment_is_ignored(site: Site, obedient: Station) -> None:
     held = await _held(site)
     pod = site.pods[0]
-    site.assign(pod, [], generation=0)
+    async with site.counted("assignment_ignored"):
+        site.assign(pod, [], generation=0)
     sent = await site.send(obedient.name, "RequestStartTransaction", _start())
     assert await site.outcome(sent) == "Accepted"
     assert await _held(site) == held
@@ -226,7 +227,7 @@ async def test_two_pods_told_to_own_everything_deliver_each_command_once(site: S
     before = await _holders(site)
     async with _obedient(site.pods[0].station_url) as one, _obedient(site.pods[1].station_url) as two:
         for pod in site.pods:
-            site.assign(pod, range(PARTITIONS))
+            await site.applied(pod, site.assign(pod, range(PARTITIONS)))
         try:
             sent = {}
             for number in range(24):
@@ -248,7 +249,7 @@ async def test_two_pods_told_to_own_everything_deliver_each_command_once(site: S
 async def test_a_partition_number_that_does_not_exist_is_no_harm(site: Site, obedient: Station) -> None:
     held = await _held(site)
     pod = site.pods[0]
-    site.assign(pod, [*range(0, PARTITIONS, len(site.pods)), PARTITIONS + 50])
+    await site.applied(pod, site.assign(pod, [*range(0, PARTITIONS, len(site.pods)), PARTITIONS + 50]))
     try:
         sent = await site.send(obedient.name, "RequestStartTransaction", _start())
         assert await site.outcome(sent) == "Accepted"

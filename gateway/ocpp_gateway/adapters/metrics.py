@@ -24,6 +24,7 @@ _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "store_trouble": ("Redis requests with unknown outcome, and data losses seen", ("kind",)),
     "registry": ("Station registry: records projected, unusable ones", ("what",)),
     "assignment_broken": ("Assignment files that could not be used", ()),
+    "assignment_ignored": ("Assignments older than the one in force", ()),
     "decisions": ("Decisions by kind and source (webhook, failure)", ("kind", "source")),
     "procedure_failures": ("Procedures of the downlink that ended by a mistake of ours", ("procedure",)),
 }
