@@ -670,3 +670,15 @@ def test_with_very_many_parked_stations_each_is_looked_up_less_often() -> None:
     looks = [look.charge_point_ids for look in story.seen(e.GetConn)]
     assert all(len(stations) == 2 for stations in looks)
     assert sorted(station for stations in looks for station in stations) == sorted([f"CP{n}" for n in range(5)] * 2)
+
+
+def test_no_right_to_deliver_hangs_on_the_pod_record() -> None:
+    story, order = Story("A", "B"), command(expires_in=30)
+    story.connect(S1, "A")
+    for _ in range(8):
+        story.store.keys.pop(("pod", "A"), None)
+        story.passes(1)
+    story.store.keys.pop(("pod", "A"), None)
+    story.send(order)
+    assert story.outcomes(order) == [Outcome.ACCEPTED]
+    assert story.held_by("A") == {P0}

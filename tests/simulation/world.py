@@ -566,8 +566,10 @@ class World:
 
     def write(self, process: Process, call: e.WriteCall) -> bool:
         line = next((x for x in (*self.lines.values(), *self.half_open) if x.connection == call.connection), None)
-        if line is None or line.open_call is not None:
+        if line is None:
             return False
+        if line.open_call is not None:
+            self.checks.bad("3", f"{call.command_id} sent to {line.station} while {line.open_call} is open")
         line.open_call = call.command_id
         self.answers += 1
         self.checks.written(process, line.station, call)
