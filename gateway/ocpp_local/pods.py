@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from ocpp_local import store
 from ocpp_local.processes import Child, Children, LocalError, ReservedPorts, free_port
 
 READY_TIMEOUT = 45.0
+PATIENT = 6.0
+"""Seconds of waiting before anybody is told what for."""
 NOT_FOR_GATEWAYS = (
     STATE_VARIABLE,
     DEBUG_VARIABLE,
@@ -183,9 +186,12 @@ class Pods:
             await asyncio.sleep(self.replace_after)
             await self.start(pod.slot)
 
-    async def wait_ready(self) -> None:
-        """Until every pod says so itself. Raises LocalError with a pod's last words when one ends first."""
-        trouble = "no answer yet"
+    async def wait_ready(self, say: Callable[[str], None] = lambda line: None) -> None:
+        """Until every pod says so itself; `say` hears what a longer wait is for.
+
+        Raises LocalError with a pod's last words when one ends first.
+        """
+        trouble, told, began = "no answer yet", "", time.monotonic()
         try:
             async with asyncio.timeout(READY_TIMEOUT), aiohttp.ClientSession() as session:
                 while True:
@@ -195,6 +201,9 @@ class Pods:
                     if not waiting:
                         return
                     trouble = waiting[0]
+                    if trouble != told and time.monotonic() - began > PATIENT:
+                        told = trouble
+                        say(f"waiting: {trouble}")
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise LocalError(f"not ready after {READY_TIMEOUT:g} s: {trouble}") from None

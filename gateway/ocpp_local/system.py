@@ -80,14 +80,9 @@ class System:
             "tokenFile": str(self.token_file),
         }
 
-    def write_state(self, file: Path) -> None:
-        """Write the state file, whole and at once, readable by the owner alone (a store's URL may hold a password)."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as fresh:
-            json.dump(self.state(), fresh, indent=2)
-            fresh.write("\n")
-        os.replace(name, file)
+    def state_text(self) -> str:
+        """The same, as it stands in the file."""
+        return json.dumps(self.state(), indent=2) + "\n"
 
     @staticmethod
     @contextlib.asynccontextmanager
@@ -110,6 +105,15 @@ class System:
         finally:
             ports.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file whole and at once, readable by its owner alone: a store's URL may hold a password."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as fresh:
+        fresh.write(text)
+    os.replace(name, file)
 
 
 @contextlib.asynccontextmanager
@@ -148,7 +152,7 @@ async def _running(
                 await pods.start()
             looking = group.create_task(plane.run())
             try:
-                await pods.wait_ready()
+                await pods.wait_ready(say)
                 pods.replace_after = (
                     wanted.replace_after
                 )  # only now: a pod that cannot even start is an error to be shown

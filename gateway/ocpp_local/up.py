@@ -13,7 +13,7 @@ import typer
 
 from ocpp_client.cli.running import default_state_file
 from ocpp_local.processes import LocalError, run
-from ocpp_local.system import System, Wanted
+from ocpp_local.system import System, Wanted, write_private
 from ocpp_operator.core.plan import Planned
 
 
@@ -62,13 +62,15 @@ async def _up(wanted: Wanted, extra: Path | None) -> int:
     files = [default_state_file(), *([extra.absolute()] if extra else [])]
     changed = asyncio.Event()
     wanted = replace(wanted, on_plan=lambda planned: typer.echo(_plan_line(planned)), on_change=changed.set)
+    state = ""
     try:
         async with System.started(wanted, say=typer.echo) as system:
             _introduce(system)
             while True:
                 changed.clear()
+                state = system.state_text()
                 for file in files:
-                    system.write_state(file)
+                    write_private(file, state)
                 await changed.wait()
                 for failure in system.pods.failures:
                     typer.echo(failure, err=True)
@@ -76,7 +78,8 @@ async def _up(wanted: Wanted, extra: Path | None) -> int:
     finally:
         for file in files:
             with contextlib.suppress(OSError):
-                file.unlink(missing_ok=True)
+                if file.read_text(encoding="utf-8") == state:  # not that of another `up`, started since
+                    file.unlink()
         typer.echo("stopped")
 
 
