@@ -135,10 +135,13 @@ class Listeners:
     def _accept(self, port: StationPort) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(_TLS_BATCH if port.options.tls else _PLAIN_BATCH):
-            if len(self._pending) >= self._options.max_pending and not self._cut_oldest(loop.time()):
-                # Full of young handshakes: the rest waits in the kernel's backlog.
-                self._rest(port, 0.1)
-                return
+            if len(self._pending) >= self._options.max_pending:
+                if not port.somebody_waits():
+                    return
+                if not self._cut_oldest(loop.time()):
+                    # Full of young handshakes: the rest waits in the kernel's backlog.
+                    self._rest(port, 0.1)
+                    return
             try:
                 accepted, address = port.socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from dataclasses import dataclass
 
@@ -33,6 +34,12 @@ class StationPort:
         name = bound.getsockname()
         self.address = (str(name[0]), int(name[1]))
         self.facts = ListenerFacts(options.name, options.tls is not None, options.security_profiles)
+
+    def somebody_waits(self) -> bool:
+        """Whether an accept would give a connection now."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 def _bind(options: ListenerOptions, backlog: int) -> socket.socket:

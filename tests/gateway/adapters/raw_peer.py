@@ -56,6 +56,7 @@ class RawPeer:
     async def response(self) -> tuple[int, dict[str, str], bytes]:
         """Status, headers in lower case, and body of an HTTP response."""
         head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)
+        assert head.startswith(b"HTTP/1.1 "), "something came before the response"
         status, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
         body = await asyncio.wait_for(self.reader.readexactly(int(headers.get("content-length", 0))), 5)

@@ -389,6 +389,17 @@ async def test_a_silent_peer_is_cut_after_three_misses() -> None:
         assert received.count(b"\x89\x04") == 3
 
 
+async def test_a_station_that_we_do_not_read_is_not_blamed_for_its_silence() -> None:
+    async with station_port(FAST) as port, station(port) as connection:
+        session = await port.session()
+        session.socket.pause_reading()
+        await asyncio.sleep(2.5)  # five misses, if its pongs were missed
+        assert session.socket.is_open
+        session.socket.resume_reading()
+        await connection.send("still here")
+        assert await asyncio.wait_for(connection.recv(), 5) == "still here"
+
+
 async def test_any_frame_counts_as_life() -> None:
     async with station_port(FAST) as port, raw_peer(port.address) as peer:
         await peer.open()

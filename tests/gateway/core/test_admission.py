@@ -290,6 +290,12 @@ PROFILES = {
     "1 on plain, wrong key": (1, PLAIN, basic(key=b"x" * 20), (401, "wrong-password")),
     "1 on plain, another id": (1, PLAIN, basic("CP2"), (401, "identity-mismatch")),
     "2 on plain is a lower profile than recorded": (2, PLAIN, basic(), (403, "security-profile")),
+    "2 on a plain port that claims to serve it": (
+        2,
+        ListenerFacts("odd", False, frozenset({2})),
+        basic(),
+        (403, "security-profile"),
+    ),
     "3 on plain": (3, PLAIN, basic(), (403, "security-profile")),
     "0 on TLS has to reach 2": (0, TLS, None, (401, "no-credentials")),
     "0 on TLS with credentials": (0, TLS, basic(), 2),
