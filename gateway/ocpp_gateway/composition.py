@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from ocpp_contract.assignment import Assignment
@@ -21,6 +21,7 @@ from ocpp_contract.internal_api import ConnectionItem
 from ocpp_gateway.adapters.admin import AdminServer
 from ocpp_gateway.adapters.admission import AdmissionPorts, Gatekeeper
 from ocpp_gateway.adapters.assignment import AssignmentFile
+from ocpp_gateway.adapters.background import Background
 from ocpp_gateway.adapters.charge_points import ChargePointSocket
 from ocpp_gateway.adapters.command_log import CommandLog
 from ocpp_gateway.adapters.commands import CommandConsumer
@@ -43,6 +44,7 @@ from ocpp_gateway.core.admission import AdmissionRules, Admitted, Handshake
 from ocpp_gateway.core.calls import VersionCalls
 from ocpp_gateway.core.decisions import Breaker, OnFailure
 from ocpp_gateway.core.dialect import Dialect
+from ocpp_gateway.core.directory import Refusal
 from ocpp_gateway.core.downlink_settings import DownlinkSettings
 from ocpp_gateway.core.effects import Lane, Registered, SourceRecord, Unknown
 from ocpp_gateway.core.flight import CallError, CallResult
@@ -73,9 +75,10 @@ class Gateway:
         self._tasks = asyncio.TaskGroup()
         self._stopping = asyncio.Event()
         self._boots: dict[str, str | None] = {}
-        self._removals: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
         self._flow = UplinkGate(settings.uplink.hold, settings.uplink.close)
         self.metrics = Metrics()
+        self._background = Background(self._tasks, lambda name: self._count("procedure_failures", name))
 
         connection = kafka_connection(settings)
         identity = source(settings.pod.resource_uid, self._incarnation.pod)
@@ -108,7 +111,7 @@ class Gateway:
                 gone=self._gone,
                 count=self._count,
                 observe_command=self.metrics.command_seconds.observe,
-                tasks=self._tasks,
+                background=self._background,
             ),
             dialects,
             policies.__getitem__,
@@ -147,7 +150,7 @@ class Gateway:
                 look_up=self._projection.look_up,
                 register=self._register,
                 open_session=self._open_session,
-                abandoned=lambda admitted, handshake: self._socket_gone(handshake.connection, None),
+                abandoned=self._abandoned,
                 conflict=self._conflict,
                 count=lambda what, which: self._count("admission", what, which),
             ),
@@ -192,8 +195,9 @@ class Gateway:
                 stopping = tasks.create_task(self._stopping.wait(), name="stop")
                 await asyncio.wait((reached, stopping), return_when=asyncio.FIRST_COMPLETED)
                 if reached.done():
-                    work += [self._driver.spawn(name, loop) for name, loop in self.pod.start(boottime())]
+                    self._loops = [self._driver.spawn(name, loop) for name, loop in self.pod.start(boottime())]
                     work += [
+                        *self._loops,
                         tasks.create_task(self._stations.run(), name="stations"),
                         tasks.create_task(self._follow_partitions(), name="registry partitions"),
                     ]
@@ -207,8 +211,7 @@ class Gateway:
                 for task in work:
                     task.cancel()
                 # Entries of the sockets just closed go, their DeviceOffline is published: before the producer stops.
-                if self._removals:
-                    await asyncio.wait(self._removals, timeout=_STOP_TIMEOUT)
+                await self._background.finish(_STOP_TIMEOUT)
                 await self._driver.finish(_STOP_TIMEOUT)
                 left = await self._producer.stop(_STOP_TIMEOUT)
                 if left:
@@ -237,7 +240,7 @@ class Gateway:
     async def _follow_flow(self) -> None:
         flow = Flow.OPEN
         while True:
-            level = self._flow.judge(flow, self._producer.oldest_age())
+            level = self._flow.judge(flow, self._producer.oldest_age(self._settings.topics.events_up))
             if level is not flow:
                 log.warning("uplink", extra={"flow": level.name, "unacknowledged": self._producer.pending})
                 flow = level
@@ -295,7 +298,7 @@ class Gateway:
     def data_lost(self, now: float) -> None:
         """See `pod.Stations`."""
         self._count("store_trouble", "data_lost")
-        self._tasks.create_task(self.conversations.reassert_boots())
+        self._background.start("boot states", self.conversations.reassert_boots())
 
     # --------------------------------------------------------------------------------------------------------- admission
 
@@ -303,11 +306,15 @@ class Gateway:
         boot = asyncio.ensure_future(self._boot_status(station))
         since = self.conversations.clock.utc()
         found = await self._driver.run(self.pod.register(station, connection, subprotocol, since, boottime()))
-        self._boots[connection] = await boot
-        if isinstance(found, Socket):
-            return Registered(found.epoch)
-        del self._boots[connection]
-        return found
+        status = await boot
+        if not isinstance(found, Socket):
+            return found
+        if not found.open:
+            # Replaced while the boot state was read. Its entry is another connection's by now, so there is nothing to undo;
+            # with a 101 it would be a socket that no command reaches and no newer connection closes.
+            return Refusal("a newer connection of the station was accepted")
+        self._boots[connection] = status
+        return Registered(found.epoch)
 
     async def _boot_status(self, station: ChargePointId) -> str | None:
         try:
@@ -344,7 +351,9 @@ class Gateway:
         self.conversations.announce(conversation, "DeviceOnline", online)
         self.pod.upgraded(handshake.connection)
         if admitted.credential_index is not None:
-            self._tasks.create_task(self._passwords.settle(admitted.charge_point_id, admitted.credential_index))
+            self._background.start(
+                "password change", self._passwords.settle(admitted.charge_point_id, admitted.credential_index)
+            )
         return conversation
 
     def _conflict(self, station: ChargePointId, peer: str) -> None:
@@ -353,21 +362,32 @@ class Gateway:
 
     def _gone(self, conversation: Conversation, code: int, reason: str) -> None:
         offline = {"connection": conversation.connection, "code": code, "reason": reason}
-        self._socket_gone(conversation.connection, (conversation, offline))
+        self._socket_gone(
+            conversation.connection, lambda: self.conversations.announce(conversation, "DeviceOffline", offline)
+        )
 
-    def _socket_gone(self, connection: str, announcement: tuple[Conversation, dict[str, Any]] | None) -> None:
+    def _abandoned(self, admitted: Admitted, handshake: Handshake) -> None:
+        """Registered, but there will be no session. The registration has replaced an earlier connection that was online, so
+        this one has to say that the station is away."""
+        connection = handshake.connection
+        offline = {"connection": connection, "code": 1006, "reason": "gone before the 101"}
+        self._socket_gone(
+            connection,
+            lambda: self.conversations.publish(
+                admitted.charge_point_id, "DeviceOffline", connection, admitted.subprotocol, admitted.epoch, offline
+            ),
+        )
+
+    def _socket_gone(self, connection: str, announce: Callable[[], None]) -> None:
         self._boots.pop(connection, None)
         # What must happen at once (nothing may be written any more) happens in this call.
         procedure = self.pod.socket_closed(connection, boottime())
 
         async def remove() -> None:
-            if await self._driver.run(procedure) and announcement is not None:
-                conversation, offline = announcement
-                self.conversations.announce(conversation, "DeviceOffline", offline)
+            if await self._driver.run(procedure):
+                announce()
 
-        task = self._tasks.create_task(remove())
-        self._removals.add(task)
-        task.add_done_callback(self._removals.discard)
+        self._background.start("removal", remove())
 
     # ------------------------------------------------------------------------------------------------ for the admin port
 
@@ -389,8 +409,9 @@ class Gateway:
         return None
 
     def unhealthy(self) -> str | None:
-        """A process whose loop answers is alive; whatever ends its work ends the process."""
-        return None
+        """See `admin.View`. What runs for the pod's life must run: without its renewals, say, a pod is of no use to anybody."""
+        ended = [task.get_name() for task in self._loops if task.done()]
+        return f"{', '.join(ended)} ended by a mistake, see the log" if ended and not self._draining else None
 
     def connections(self, after: str, limit: int) -> Sequence[dict[str, Any]]:
         sockets = sorted(

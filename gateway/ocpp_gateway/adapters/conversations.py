@@ -19,6 +19,7 @@ import orjson
 from ocpp_contract.cloudevents import CloudEvent
 from ocpp_contract.ids import ChargePointId, CommandId
 from ocpp_contract.scripts.records import BootRecord
+from ocpp_gateway.adapters.background import Background
 from ocpp_gateway.adapters.charge_points import ChargePointSocket
 from ocpp_gateway.adapters.events import EventProducer
 from ocpp_gateway.adapters.transport import boottime
@@ -43,6 +44,7 @@ from ocpp_gateway.core.uplink import Flow
 
 log = logging.getLogger(__name__)
 
+INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013  # RFC 6455 registry, "Try Again Later": Kafka is away past its limit
 _TRACE_BACKLOG = 1_000
 _FIXED_HEADERS = (
@@ -83,7 +85,7 @@ class ConversationPorts:
     count: Callable[..., None]
     observe_command: Callable[[float], None]
     """Seconds from a command's record in Kafka to its CALL on a socket."""
-    tasks: asyncio.TaskGroup
+    background: Background
 
 
 class WallClock:
@@ -226,17 +228,21 @@ class Conversation:
         ports = self._all.ports
 
         def acknowledged(error: Exception | None) -> None:
-            if error is None:
-                ports.count("events_published", event)
-                self.carry_out(self.session.acknowledged(token, self._all.clock.utc()))
-            else:
-                # Refused for good (or the pod is stopping): no answer, so the station keeps its message and tries again.
-                ports.count("events_refused", event)
-                log.error(
-                    "event was not published",
-                    extra={"event": event, "station": self.charge_point_id, "reason": str(error)},
-                )
-                self.carry_out(self.session.refused(token))
+            try:
+                if error is None:
+                    ports.count("events_published", event)
+                    self.carry_out(self.session.acknowledged(token, self._all.clock.utc()))
+                else:
+                    # Refused for good (or the pod is stopping): no answer, so the station keeps its message and tries again.
+                    ports.count("events_refused", event)
+                    log.error(
+                        "event was not published",
+                        extra={"event": event, "station": self.charge_point_id, "reason": str(error)},
+                    )
+                    self.carry_out(self.session.refused(token))
+            except Exception:
+                self._give_up()
+                raise
 
         ports.producer.publish(
             ports.events_topic, self._key, effect.value, self._all.headers(event, effect.ce_id, self._key), acknowledged
@@ -275,7 +281,18 @@ class Conversation:
                 self._all.ports.count("session", "boot_not_recorded", "")  # unknown counts as accepted
 
     def _task(self, work: Coroutine[Any, Any, None]) -> None:
-        self._all.ports.tasks.create_task(work)
+        self._all.ports.background.start("conversation", self._watched(work))
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """A mistake of ours half-way left a session that would answer nothing any more: the station gets a fresh one."""
+        self.socket.close(INTERNAL_ERROR)
 
     # --------------------------------------------------------------------------------------------------- back-pressure
 

@@ -151,12 +151,13 @@ class EventProducer:
             if not done.done() or done.cancelled():
                 self._withdraw(self._topics[topic], record, partition)
 
-    def oldest_age(self) -> float | None:
-        """Seconds since the oldest unacknowledged record was queued; None when there is none."""
+    def oldest_age(self, topic: str | None = None) -> float | None:
+        """Seconds since the oldest unacknowledged record (of one topic) was queued; None when there is none."""
         if not self.pending:
             return None
-        times = [queue.oldest for topic in self._topics.values() for queue in topic.queues.values()]
-        times += [topic.unrouted[0][0].since for topic in self._topics.values() if topic.unrouted]
+        topics = self._topics.values() if topic is None else (self._topic(topic),)
+        times = [queue.oldest for each in topics for queue in each.queues.values()]
+        times += [each.unrouted[0][0].since for each in topics if each.unrouted]
         oldest = min((time for time in times if time is not None), default=None)
         return None if oldest is None else self._loop.time() - oldest
 

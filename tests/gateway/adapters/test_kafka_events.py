@@ -271,3 +271,12 @@ async def test_the_embedded_broker_takes_the_same_path(embedded_broker: Embedded
     records = await read_topic(embedded_broker.bootstrap, topic)
     assert len(records) == 501
     assert (3, b"command") in {(record.partition, record.value) for record in records}
+
+
+async def test_the_age_of_one_topic_leaves_the_others_out() -> None:
+    """A dead letter that cannot be written must not close the stations: their gate looks at the events alone."""
+    producer = EventProducer(KafkaConnection(("127.0.0.1:1",)))
+    producer.publish("dead-letters", b"CP1", b"{}", (), lambda _: None)
+    assert producer.oldest_age("events") is None
+    assert producer.oldest_age("dead-letters") is not None
+    assert producer.oldest_age() is not None
