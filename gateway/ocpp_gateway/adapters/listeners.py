@@ -252,7 +252,8 @@ class Listeners:
         return opening
 
     async def _answer(self, opening: Opening, answer: Answer, address: str) -> None:
-        if opening.lost.is_set():
+        # A transport that is closing has told its end to this protocol, or is about to: another one would never hear of it.
+        if opening.lost.is_set() or opening.transport.is_closing():
             if isinstance(answer, Accept):
                 answer.abandoned()
             self._shared.count("handshake_failed", "gone")

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import trustme
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidMessage
+from websockets.http11 import Request
 
+from ocpp_gateway.adapters.handshakes import Opening
 from ocpp_gateway.adapters.listeners import HandshakeOptions
 from ocpp_gateway.adapters.tls import ListenerTls, TlsError
 from ocpp_gateway.adapters.transport import SocketOptions
@@ -243,3 +246,26 @@ async def test_refusals_and_closes_reach_the_station_over_tls(certificates: Cert
         async with raw_peer(port.address, certificates.client()) as peer:
             peer.send(b"POST / HTTP/1.1\r\n\r\n")
             assert (await peer.response())[0] == 405
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_station_that_goes_right_before_its_101_leaves_nothing_behind(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """The transport knows first, its protocol some turns of the loop later: between the two there is nobody to talk to."""
+    complete = Opening.request
+
+    async def request(opening: Opening) -> Request:
+        request = await complete(opening)
+        opening.transport.abort()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return request
+
+    monkeypatch.setattr(Opening, "request", request)
+    async with station_port(tls=ListenerTls(certificates.pairs)) as port:
+        with pytest.raises((ConnectionError, InvalidMessage)):
+            await station(port, certificates.client())
+        await asyncio.wait_for(port.shared.empty.wait(), 5)
+        for session in port.sessions:
+            await asyncio.wait_for(session.closed, 5)
