@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import patch
 
 from ocpp_contract.outcome import Outcome
 from ocpp_gateway.core import effects as e
@@ -682,3 +683,25 @@ def test_no_right_to_deliver_hangs_on_the_pod_record() -> None:
     story.send(order)
     assert story.outcomes(order) == [Outcome.ACCEPTED]
     assert story.held_by("A") == {P0}
+
+
+def test_one_record_that_cannot_be_asserted_does_not_keep_the_others_back() -> None:
+    story, first, second = Story(settings=replace(SETTINGS, assert_batch=1)), command(1), command(2)
+    story.connect(S1, "A")
+    story.send(first, second)
+    done = story.stored(first)
+    story.lose_data("empty", 0, 0.0)
+    assert_record = story.store._AssertRecord
+
+    def one_shard_is_away(request: e.AssertRecord) -> object:
+        away = request.command_id == second.id and story.now < 105
+        return e.Unknown(story.now) if away else assert_record(request)
+
+    with patch.object(story.store, "_AssertRecord", one_shard_is_away):
+        story.passes(2)
+        assert story.stored(first) == done
+        assert story.stored(second) is None
+        story.passes(6)
+    assert isinstance(story.stored(second), e.Done)
+    told = [batch.requests[0] for batch in story.seen(e.Batch) if isinstance(batch.requests[0], e.AssertRecord)]
+    assert [request.command_id for request in told].count(first.id) == 1

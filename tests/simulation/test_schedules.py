@@ -13,8 +13,8 @@ from ocpp_contract.outcome import Outcome
 from tests.simulation.schedules import Result, Schedule, run
 
 CHUNK = 500
-CHUNKS = [("P", first) for first in range(0, 2_500, CHUNK)]
-CHUNKS += [(mode, first) for mode in ("S", "PS") for first in range(0, 2_000, CHUNK)]
+CHUNKS = [("P", first) for first in range(0, 3_000, CHUNK)]
+CHUNKS += [(mode, first) for mode in ("S", "PS") for first in range(0, 2_500, CHUNK)]
 
 
 def story_of(result: Result, lines: int = 150) -> str:

@@ -152,6 +152,6 @@ class CommandMemory:
             del self._written[key]
 
     def all(self) -> Iterator[tuple[CommandKey, CommandRecord, float]]:
-        """(key, record, until) of everything remembered, as it was when asked."""
-        for key, remembered in list(self._records.items()):
+        """(key, record, until) of everything remembered, as it was when asked; the newest first: they matter most."""
+        for key, remembered in reversed(self._records.items()):
             yield key, remembered.record, remembered.until

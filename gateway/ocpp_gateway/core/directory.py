@@ -179,12 +179,14 @@ class Directory:
         self, charge_point_id: ChargePointId, epoch: int | None, connection: str | None, now: float
     ) -> Procedure[bool]:
         """Compare-and-delete until the outcome is known: repeating it is harmless. Given up after an entry's life."""
-        give_up = now + 3 * self._settings.entry_refresh
+        give_up, pause = now + 3 * self._settings.entry_refresh, self._settings.retry_interval
         while now < give_up:
             try:
                 return bool((yield Delete(charge_point_id, epoch, connection)).value)
             except Unknown as unknown:
-                now = (yield Sleep(unknown.now + self._settings.retry_interval)).now
+                # Ever more rarely: in an outage every station that left is here.
+                now = (yield Sleep(unknown.now + pause)).now
+                pause = min(2 * pause, 10.0)
         return False
 
     # -------------------------------------------------------------------------------------------------- refresh

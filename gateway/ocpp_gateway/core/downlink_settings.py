@@ -59,9 +59,10 @@ class DownlinkSettings:
     """Command states kept in memory."""
     span_limit: int = 10_000
     """Records between watermark and position beyond which the oldest parked are appended again."""
-    assert_batch: int = 200
+    assert_batch: int = 500
     """Own records re-asserted in one pipeline after data loss."""
-    assert_pause: float = 0.02
+    assert_pause: float = 0.005
+    """Between two pipelines; everything must be said again well within a lease."""
     poll_batch: int = 500
     poll_most: int = 4_000
     """Parked stations looked up per `look_again`; with more of them each is looked up less often."""

@@ -16,6 +16,7 @@ from ocpp_gateway.core.routing import EndNotConnected, Forward, Travelled
 from ocpp_gateway.core.sockets import Socket
 
 T = TypeVar("T")
+_RARELY = 8
 
 
 # ------------------------------------------------------------------------------------------ what the station answered
@@ -142,9 +143,12 @@ def ask(flight: Flight, effect: Effect) -> Generator[Effect, Resumed[Any], Any]:
 
 
 def sure(flight: Flight, effect: Effect, pause: float) -> Procedure[Any]:
-    """Repeat what is safe to repeat until its outcome is known."""
+    """Repeat what is safe to repeat until its outcome is known: soon at first, then ever more rarely, because in a long
+    outage every command under way is here."""
+    longest = _RARELY * pause
     while True:
         try:
             return (yield from ask(flight, effect))
         except Unknown:
             yield from ask(flight, Sleep(flight.now + pause))
+            pause = min(2 * pause, longest)

@@ -32,6 +32,7 @@ from ocpp_gateway.core.effects import (
     AssertRecord,
     Batch,
     CloseSocket,
+    CommandRecord,
     MarkRun,
     Procedure,
     Sleep,
@@ -267,22 +268,24 @@ class Pod:
         self._stations.data_lost(now)
         self.directory.refresh_all(now)
         settings, losses = self.settings, self.runs.losses
-        records = [
-            AssertRecord(key.charge_point_id, key.command_id, record, until - now)
-            for key, record, until in self.memory.all()
-            if until > now
-        ]
-        start = 0
-        while start < len(records) and losses == self.runs.losses:
-            try:
-                now, replies = yield Batch(tuple(records[start : start + settings.assert_batch]))
-            except Unknown as unknown:
-                now = (yield Sleep(unknown.now + settings.retry_interval)).now
-                continue
-            if any(isinstance(reply, Unknown) for reply in replies):
+        left = list(self.memory.all())
+        again: list[tuple[CommandKey, CommandRecord, float]] = []
+        while (left or again) and losses == self.runs.losses:
+            if not left:
+                # One shard that is away must not keep the others from being told.
+                left, again = again, []
                 now = (yield Sleep(now + settings.retry_interval)).now
-                continue
-            start += settings.assert_batch
+            batch, left = left[: settings.assert_batch], left[settings.assert_batch :]
+            requests = tuple(
+                AssertRecord(key.charge_point_id, key.command_id, record, max(1.0, until - now))
+                for key, record, until in batch
+            )
+            replies: Sequence[object]
+            try:
+                now, replies = yield Batch(requests)
+            except Unknown as unknown:
+                now, replies = unknown.now, (unknown,) * len(batch)
+            again += [known for known, reply in zip(batch, replies, strict=True) if isinstance(reply, Unknown)]
             now = (yield Sleep(now + settings.assert_pause)).now
 
     def connections(self) -> int:
