@@ -705,3 +705,25 @@ def test_one_record_that_cannot_be_asserted_does_not_keep_the_others_back() -> N
     assert isinstance(story.stored(second), e.Done)
     told = [batch.requests[0] for batch in story.seen(e.Batch) if isinstance(batch.requests[0], e.AssertRecord)]
     assert [request.command_id for request in told].count(first.id) == 1
+
+
+def test_while_the_coordinator_is_away_a_round_of_commits_costs_one_time_out() -> None:
+    story = Story("A", partitions=2)
+    story.assign(A={P0, P1})
+    story.passes(2)
+    story.send(command(1, wait=False), partition=P0)
+    story.send(command(2, wait=False), partition=P1)
+    story.hold(e.Commit)
+    story.forget_so_far()
+    story.passes(1)
+    first = story.in_flight(e.Commit)
+    story.time_out(first)
+    story.go()
+    assert [op for op in story.ops if isinstance(op.effect, e.Commit) and op.task] == []
+    story.passes(1)
+    second = story.in_flight(e.Commit)
+    assert second.effect.partition != first.effect.partition
+    story.time_out(second)
+    story.let_go()
+    story.passes(3)
+    assert (story.offset(P0), story.offset(P1)) == (1, 1)

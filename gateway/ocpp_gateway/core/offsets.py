@@ -21,14 +21,20 @@ class Offsets:
 
     def committing(self, now: float) -> Procedure[None]:
         """Commit progress; unchanged positions again every recommit_interval."""
+        first = 0
         while True:
             now = (yield Sleep(now + self._settings.commit_interval)).now
-            for tenure in list(self._ownership.owned.values()):
-                if tenure.serving:
-                    yield from self.commit(tenure, now, force=False)
+            tenures = [tenure for tenure in self._ownership.owned.values() if tenure.serving]
+            first = first if first < len(tenures) else 0
+            for index in (*range(first, len(tenures)), *range(first)):
+                committed, now = yield from self.commit(tenures[index], now, force=False)
+                if not committed and self._ownership.has_right(tenures[index], now):
+                    first = index + 1  # the group's coordinator is away: not a time-out per partition, and others first
+                    break
 
-    def commit(self, tenure: Tenure, now: float, *, force: bool) -> Procedure[bool]:
-        """Low watermark and metadata of both lanes. False when one outcome is unknown."""
+    def commit(self, tenure: Tenure, now: float, *, force: bool) -> Procedure[tuple[bool, float]]:
+        """Low watermark and metadata of both lanes, and the time after it. False when one outcome is unknown, or the
+        right is over."""
         for lane, progress in tenure.progress.items():
             watermark = progress.watermark
             wanted = (watermark.low, watermark.metadata(self._resource_uid))
@@ -36,11 +42,11 @@ class Offsets:
             if wanted == progress.committed and not force and not due:
                 continue
             if not self._ownership.has_right(tenure, now):
-                return False
+                return False, now
             try:
                 now, _ = yield Commit(lane, tenure.partition, *wanted)
-            except Unknown:
+            except Unknown as unknown:
                 yield Count("commits", ("unknown",))
-                return False
+                return False, unknown.now
             progress.committed, progress.committed_at = wanted, now
-        return True
+        return True, now

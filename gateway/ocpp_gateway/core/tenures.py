@@ -270,10 +270,13 @@ class Tenures:
             same_base = known is not None and position.committed == low
             finished = known.finished if known is not None and same_base else frozenset()
             tenure.progress[lane] = Progress(Watermark(low, finished))
-        while not (yield from self._offsets.commit(tenure, now, force=True)):
-            now = (yield Sleep(now + self._settings.retry_interval)).now
+        committed = False
+        while not committed:
+            committed, now = yield from self._offsets.commit(tenure, now, force=True)
             if not self._ownership.has_right(tenure, now):
                 return (yield from self._drop(tenure, now, "lapsed"))
+            if not committed:
+                now = (yield Sleep(now + self._settings.retry_interval)).now
         if tenure.gone or tenure.leaving:
             return None
         tenure.serving = True
@@ -293,9 +296,8 @@ class Tenures:
         yield StopFetch(tenure.partition)
         self._tenants.forget(tenure)
         now = yield from self._now()
-        yield from self._offsets.commit(tenure, now, force=False)
+        _, now = yield from self._offsets.commit(tenure, now, force=False)
         if self._ownership.is_current(tenure):
-            now = yield from self._now()
             yield from self._release(tenure, now)
 
     def _release(self, tenure: Tenure, now: float) -> Procedure[None]:
