@@ -23,16 +23,18 @@ from ocpp_gateway.adapters.admission import AdmissionPorts, Gatekeeper
 from ocpp_gateway.adapters.assignment import AssignmentFile
 from ocpp_gateway.adapters.background import Background
 from ocpp_gateway.adapters.charge_points import ChargePointSocket
+from ocpp_gateway.adapters.clocks import boottime
 from ocpp_gateway.adapters.command_log import CommandLog
 from ocpp_gateway.adapters.commands import CommandConsumer
-from ocpp_gateway.adapters.conversations import Conversation, ConversationPorts, Conversations
+from ocpp_gateway.adapters.conversation import Conversation, ConversationPorts
+from ocpp_gateway.adapters.conversations import Conversations
 from ocpp_gateway.adapters.decisions import Webhook
 from ocpp_gateway.adapters.events import EventProducer
 from ocpp_gateway.adapters.kafka_connection import KafkaConnection, tls_context
 from ocpp_gateway.adapters.listeners import HandshakeOptions, Listeners
 from ocpp_gateway.adapters.metrics import Metrics
 from ocpp_gateway.adapters.password_changes import PasswordChanges
-from ocpp_gateway.adapters.procedures import Driver, boottime
+from ocpp_gateway.adapters.procedures import Driver
 from ocpp_gateway.adapters.redis_link import Address, RedisAccess
 from ocpp_gateway.adapters.station_ports import ListenerOptions
 from ocpp_gateway.adapters.station_projection import StationProjection

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import ceil
@@ -15,7 +16,8 @@ from typing import Any
 from ocpp_contract.ids import ChargePointId
 from ocpp_gateway.adapters.answers import Accept, AcceptAndClose, Answer, Refuse
 from ocpp_gateway.adapters.charge_points import ChargePointSocket
-from ocpp_gateway.adapters.transport import ConnectionHandler, boottime
+from ocpp_gateway.adapters.clocks import boottime
+from ocpp_gateway.adapters.transport import ConnectionHandler
 from ocpp_gateway.core.admission import (
     AdmissionRules,
     Admitted,
@@ -35,6 +37,8 @@ from ocpp_gateway.core.limits import AcceptPacer, Logins
 from ocpp_gateway.core.registry import StationEntry
 
 log = logging.getLogger(__name__)
+
+_USERINFO = re.compile(r"//[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +154,13 @@ class Gatekeeper:
                 "peer": handshake.peer,
                 "listener": handshake.listener.name,
                 "station": station,
-                "target": handshake.target[:200],
+                "target": _without_secrets(handshake.target)[:200],
                 "reason": reason,
                 "agent": handshake.user_agent,
             },
         )
+
+
+def _without_secrets(target: str) -> str:
+    """A request target for the log. Some stations put their password into the query, or before the host."""
+    return _USERINFO.sub("//", target.partition("?")[0])

@@ -13,10 +13,10 @@ from dataclasses import replace
 from ocpp_contract.cloudevents import CloudEvent
 from ocpp_contract.ids import Partition
 from ocpp_contract.names import REASON, SOURCE
+from ocpp_gateway.adapters.clocks import boottime
 from ocpp_gateway.adapters.commands import CommandConsumer
 from ocpp_gateway.adapters.events import EventProducer
 from ocpp_gateway.adapters.kafka_connection import KafkaRefused, KafkaUnknown
-from ocpp_gateway.adapters.procedures import boottime
 from ocpp_gateway.core.effects import Append, Commit, DeadLetter, Lane, LanePosition, PublishResult, Unknown
 
 log = logging.getLogger(__name__)

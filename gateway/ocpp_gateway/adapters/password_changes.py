@@ -13,9 +13,9 @@ import secrets
 from ocpp_contract.credentials import SALT_BYTES, CredentialError, hash_key, verify
 from ocpp_contract.ids import ChargePointId
 from ocpp_contract.registry import MAX_CREDENTIALS, CredentialRecord, credential_key
+from ocpp_gateway.adapters.clocks import boottime
 from ocpp_gateway.adapters.events import EventProducer
 from ocpp_gateway.adapters.kafka_connection import KafkaRefused, KafkaUnknown
-from ocpp_gateway.adapters.procedures import boottime
 from ocpp_gateway.adapters.station_projection import StationProjection
 from ocpp_gateway.core.effects import StoreCredential, Unknown
 

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from ocpp_contract.ids import CommandId, Partition
+from ocpp_gateway.adapters.clocks import boottime
 from ocpp_gateway.core import effects
 from ocpp_gateway.core.effects import Lane, Procedure, Resumed, Signal, Unknown
 
 log = logging.getLogger(__name__)
-
-
-def boottime() -> float:
-    """Seconds that go on while the machine is suspended: a lease does not stop for us."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Store(Protocol):

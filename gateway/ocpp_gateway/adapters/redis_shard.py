@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from redis.exceptions import RedisError, ResponseError
 
-from ocpp_gateway.adapters.procedures import boottime
+from ocpp_gateway.adapters.clocks import boottime
 from ocpp_gateway.adapters.redis_link import Address, Command, Link, LinkLost, RedisAccess, Reply, WrongServer
 from ocpp_gateway.core.effects import Unknown
 

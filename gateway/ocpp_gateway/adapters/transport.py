@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ocpp_gateway.adapters.clocks import boottime
 from ocpp_gateway.adapters.timer_wheel import TimerWheel
 
 if TYPE_CHECKING:
     from ocpp_gateway.adapters.charge_points import ChargePointSocket
-
-
-def boottime() -> float:
-    """CLOCK_BOOTTIME in seconds: goes on while the machine sleeps, is never set back. The clock that core is told."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class ConnectionHandler(Protocol):
