@@ -60,7 +60,8 @@ class AdminServer:
         app.router.add_get("/internal/v1/connections", self._connections)
         app.router.add_post("/internal/v1/drain", self._drain)
         app.router.add_get("/internal/v1/trace/{id}", self._trace)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        # A trace of a silent station would otherwise outlive its reader: nothing is written that could fail.
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self.port)
         await site.start()
@@ -83,8 +84,8 @@ class AdminServer:
     async def _connections(self, request: web.Request) -> web.Response:
         self._authorize(request)
         text = request.query.get("limit", "1000")
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_PAGE:
-            raise web.HTTPBadRequest(text=f"limit: {text!r} is no number from 1 to {MAX_PAGE}\n")
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= MAX_PAGE:
+            raise web.HTTPBadRequest(text=f"limit: {text[:40]!r} is no number from 1 to {MAX_PAGE}\n")
         items = self._view.connections(request.query.get("after", ""), int(text))
         return web.Response(body=orjson.dumps(list(items)), content_type="application/json")
 
@@ -113,7 +114,8 @@ class AdminServer:
             except OSError as error:
                 log.warning("token file %s: %s", self._token_file, error)
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not expected or not hmac.compare_digest(given.strip().encode(), expected):
+        given_bytes = given.strip().encode("utf-8", "surrogateescape")  # as aiohttp decoded them
+        if scheme.lower() != "bearer" or not expected or not hmac.compare_digest(given_bytes, expected):
             raise web.HTTPUnauthorized(text="a bearer token is needed\n", headers={"WWW-Authenticate": "Bearer"})
 
 

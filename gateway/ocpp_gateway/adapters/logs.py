@@ -5,6 +5,7 @@ What stands in `extra` becomes fields; `correlation` (a command id or message id
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -17,6 +18,12 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _PLAIN}
+
+
+def _in_one_line(value: object) -> str:
+    """What a peer sent must not look like lines of our own, nor move the cursor."""
+    text = str(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 class JsonFormatter(logging.Formatter):
@@ -33,7 +40,10 @@ class JsonFormatter(logging.Formatter):
         line |= _fields(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # half a surrogate (a header that is no UTF-8), a number beyond 64 bits: said all the same
+            return json.dumps(line, default=str)
 
 
 class TextFormatter(logging.Formatter):
@@ -41,7 +51,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = time.strftime("%H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs):03d}"
-        fields = "".join(f"  {name}={value}" for name, value in _fields(record).items())
+        fields = "".join(f"  {name}={_in_one_line(value)}" for name, value in _fields(record).items())
         text = f"{at} {record.levelname.lower():7} {record.name}  {record.getMessage()}{fields}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 

@@ -86,7 +86,8 @@ class StationProjection:
         """Registry record and credential of a station in one read; None: nobody registered it."""
         key = self._keys.station(station)
         record, credential = await self._shards.command(key, "HMGET", key, "record", "credential")
-        if record is None and not await self.complete():
+        # The two records may lie in different partitions of the topic: a missing credential says no more than a missing record.
+        if (record is None or credential is None) and not await self.complete():
             raise StoreUnknown("the station registry is not projected yet")
         if record is None and credential is None:
             return None

@@ -7,8 +7,11 @@ stands in the slot of its next due time; a slot is a list. Accuracy is one tick,
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 NEVER = float("inf")
 _STALL = 1.0
@@ -71,4 +74,7 @@ class TimerWheel:
             for item in self._slots.pop(slot, ()):
                 if item.timer_due <= now:
                     item.timer_due = NEVER
-                    self.at(item, item.on_timer(now))
+                    try:
+                        self.at(item, item.on_timer(now))
+                    except Exception:  # the others of this slot would never be called again
+                        log.exception("timer failed")

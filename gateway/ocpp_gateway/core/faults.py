@@ -46,6 +46,15 @@ def spelling(fault: Fault, subprotocol: str) -> str:
     return fault.value
 
 
+_CODES: Final = frozenset(fault.value for fault in Fault)
+
+
+def code_label(code: str) -> str:
+    """The error code for a counter: whatever a station makes up is one label, not one each."""
+    known = read_code(code)
+    return known if known in _CODES else "other"
+
+
 def read_code(code: str) -> str:
     """A station's error code in the 2.x spelling; an unknown one is kept as it is."""
     return _SPELLINGS.get(code, code)

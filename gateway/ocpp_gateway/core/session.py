@@ -32,7 +32,7 @@ from typing import Any
 from ocpp_gateway.core import frames
 from ocpp_gateway.core.boot import Boot
 from ocpp_gateway.core.dialect import Dialect
-from ocpp_gateway.core.faults import Fault, read_code
+from ocpp_gateway.core.faults import Fault, code_label
 from ocpp_gateway.core.frames import BrokenFrame, ErrorFrame, Frame
 from ocpp_gateway.core.our_calls import OurCalls
 from ocpp_gateway.core.policy import SessionPolicy, Validation
@@ -108,7 +108,7 @@ class Session:
                 self._ours.error(frame, effects)
             else:
                 # A CALLRESULTERROR says that our answer was no good: there is nothing left to answer.
-                effects.append(Count("call_result_errors", read_code(frame.code)[:40]))
+                effects.append(Count("call_result_errors", code_label(frame.code)))
         else:
             effects.append(Count("empty_frames"))
         return effects

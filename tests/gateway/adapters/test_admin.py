@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ class Pod:
     def __init__(self) -> None:
         self.why: str | None = None
         self.drained = 0
+        self.tracing = asyncio.Event()
+        self.traced = asyncio.Event()
 
     def unready(self) -> str | None:
         return self.why
@@ -31,6 +34,12 @@ class Pod:
         self.drained += 1
 
     async def trace(self, charge_point_id: str) -> AsyncIterator[bytes]:
+        if charge_point_id == "SILENT":
+            self.tracing.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.traced.set()
         for number in range(2):
             yield f'{{"id":"{charge_point_id}","n":{number}}}\n'.encode()
 
@@ -111,6 +120,31 @@ async def test_connections_come_in_pages(http: ClientSession) -> None:
     async with http.get("/internal/v1/connections?limit=many", headers=BEARER) as response:
         assert response.status == 400
         assert "limit" in await response.text()
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "10001", "9" * 5_000, "\u0661"])
+async def test_a_limit_that_is_none_is_refused(http: ClientSession, limit: str) -> None:
+    async with http.get("/internal/v1/connections", params={"limit": limit}, headers=BEARER) as response:
+        assert response.status == 400
+
+
+async def test_a_token_of_any_bytes_is_no_token(http: ClientSession) -> None:
+    port = http._base_url.port if http._base_url else 0
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"POST /internal/v1/drain HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer caf\xe9\r\nContent-Length: 0\r\n\r\n"
+    )
+    assert b" 401 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_trace_ends_with_its_reader(http: ClientSession, pod: Pod) -> None:
+    """Also where the station says nothing, so that no write could fail."""
+    async with http.get("/internal/v1/trace/SILENT", headers=BEARER) as response:
+        assert response.status == 200
+        await asyncio.wait_for(pod.tracing.wait(), 5)
+    await asyncio.wait_for(pod.traced.wait(), 5)
 
 
 async def test_drain_is_ordered(http: ClientSession, pod: Pod) -> None:

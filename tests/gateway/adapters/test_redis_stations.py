@@ -97,6 +97,20 @@ async def test_a_record_counts_only_above_the_offset_applied_before(
             await projection.look_up(ONE)
 
 
+async def test_a_credential_that_may_not_be_projected_yet_is_not_missing(
+    redis_server: RedisServer, redis_prefix: str
+) -> None:
+    """A 401 would send the station away for good, and a password change would drop the hash that nobody has seen yet."""
+    async with opened(redis_server, redis_prefix) as projection:
+        await projection.apply([Applied(ONE, "record", 5, RECORD.to_json())])
+        projection.partitions = 2
+        await projection.mark(0, 6, projection.runs or "")
+        with pytest.raises(Unknown, match="not projected yet"):
+            await projection.look_up(ONE)
+        await projection.mark(1, 0, projection.runs or "")
+        assert await projection.look_up(ONE) == StationEntry(RECORD)
+
+
 async def test_stations_are_projected_by_the_owner_of_their_partition(
     kafka: KafkaServer, make_topics: MakeTopics, redis_server: RedisServer, redis_prefix: str
 ) -> None:

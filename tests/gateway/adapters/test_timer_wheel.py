@@ -116,3 +116,17 @@ async def test_it_turns_by_itself() -> None:
     wheel.at(Waking(Clock()), loop.time() + 0.02)
     await asyncio.wait_for(called.wait(), 5)
     wheel.stop()
+
+
+async def test_a_mistake_of_one_item_leaves_the_others_their_turn(clock: Clock) -> None:
+    class Mistaken(Item):
+        def on_timer(self, now: float) -> float:
+            raise RuntimeError("a mistake")
+
+    wheel = await running(clock)
+    mistaken, sound = Mistaken(clock), Item(clock)
+    wheel.at(mistaken, clock.now + 1)
+    wheel.at(sound, clock.now + 1)
+    turn(wheel, clock, 2)
+    assert sound.called
+    wheel.stop()

@@ -804,3 +804,11 @@ def test_an_event_is_plain_json_whatever_it_holds() -> None:
     assert talk.event["data"]["data"] == '😀 " \\'
     talk.acknowledged()
     assert orjson.loads(talk.one(Send).frame)[1] == "\x00\u2028"
+
+
+def test_an_error_code_that_a_station_makes_up_is_no_label_of_its_own(talk: Conversation) -> None:
+    """Counters live as long as the pod: a code per message would fill its memory."""
+    talk.hear([5, "1", "FormationViolation", "", {}])
+    assert talk.effects == [Count("call_result_errors", "FormatViolation")]
+    talk.hear([5, "1", "MadeUp-4711", "", {}])
+    assert talk.effects == [Count("call_result_errors", "other")]
