@@ -120,6 +120,22 @@ async def test_an_admitted_station_is_registered_before_its_101(address: tuple[s
         }
 
 
+async def test_no_secret_of_a_request_reaches_the_log(
+    address: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "s3cret-of-the-station"
+    basic = base64.b64encode(f"SAFE:{key}".encode()).decode()
+    with caplog.at_level("INFO"):
+        for target in (f"/SAFE?password={key}", f"ws://SAFE:{key}@gateway.example/SAFE"):
+            async with raw_peer(address) as peer:
+                assert (await ask(peer, target, f"Authorization: Basic {basic}"))[0] == 401
+    ours = [record for record in caplog.records if record.name.startswith("ocpp_gateway")]
+    assert len(ours) == 2
+    logged = str([vars(record) for record in caplog.records])
+    assert key not in logged
+    assert basic not in logged
+
+
 @pytest.mark.parametrize(
     ("target", "headers", "status", "label"),
     [
