@@ -206,6 +206,38 @@ def test_a_hop_that_nobody_can_have_made_is_invalid(hop: bytes) -> None:
     assert story.outcomes(order) == [Outcome.INVALID]
 
 
+class Passwords(Sessions):
+    """Every command is a new password."""
+
+    def encode(self, command: Any, version: str) -> Call:
+        return Call("ChangeConfiguration", {"key": "AuthorizationKey", "value": "c0ffee"})
+
+
+def test_a_new_password_is_stored_before_the_claim_and_the_call() -> None:
+    story, order = Story(sessions=Passwords), command()
+    story.connect(S1, "A")
+    story.send(order)
+    assert story.order_of(e.StoreCredential, e.ClaimCommand, e.WriteCall) == [
+        "StoreCredential", "ClaimCommand", "WriteCall",
+    ]  # fmt: skip
+    assert story.outcomes(order) == [ACCEPTED]
+
+
+def test_a_turn_that_a_data_loss_overtook_claims_nothing_before_the_quiet_is_over() -> None:
+    story, order = Story(sessions=Passwords), command(expires_in=30)
+    story.connect(S1, "A")
+    story.hold(e.StoreCredential)
+    story.send(order)
+    story.lose_data("empty", 0, 0.0)
+    story.passes(2)
+    assert story.pod("A").pod.runs.quiet(story.now)
+    story.let_go()
+    story.passes(1)
+    assert story.seen(e.ClaimCommand) == []
+    story.passes(8)
+    assert story.outcomes(order) == [ACCEPTED]
+
+
 # -------------------------------------------------------------------------------------------------------------- deadlines
 
 

@@ -101,7 +101,10 @@ class Op:
 
     @property
     def is_store(self) -> bool:
-        return not isinstance(self.effect, e.PublishResult | e.DeadLetter | e.Append | e.Commit | e.FetchCommitted)
+        return not isinstance(
+            self.effect,
+            e.PublishResult | e.DeadLetter | e.Append | e.Commit | e.FetchCommitted | e.StoreCredential,
+        )
 
 
 @dataclass(eq=False)

@@ -141,6 +141,8 @@ class Writing:
     # ------------------------------------------------------------------------------------------------------ claim
     def _claim(self, flight: Flight, socket: Socket) -> Procedure[Claim | Attempt]:
         """The claim that now stands in my name, or how the attempt ends without one."""
+        if self._runs.quiet(flight.now):
+            return Again.SOON  # a loss was noticed since this turn began: no new claim before everybody asserted
         losses = self._runs.losses
         not_after = self._clock.time_us(flight.now) + int(self._settings.claim_window * US)
         try:
