@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import secrets
 import shutil
-import uuid
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -63,7 +63,8 @@ async def start_apache(children: Children) -> str:
         "-cp",
         f"{homes[-1] / 'libs'}/*",
     ]
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # The two fixed bytes keep its first character from being "-", which the storage tool takes for an option.
+    cluster = base64.urlsafe_b64encode(b"cg" + secrets.token_bytes(14)).decode().rstrip("=")
     tool = [*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties, "--standalone"]
     formatting = await children.start("kafka-format", tool)
     if await formatting.wait() != 0:

@@ -288,7 +288,8 @@ async def _leaders_serve(bootstrap: str, partitions: Mapping[str, int]) -> None:
 
 
 def _cluster_id() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+    # The two fixed bytes keep its first character from being "-", which the storage tool takes for an option.
+    return base64.urlsafe_b64encode(b"cg" + secrets.token_bytes(14)).decode().rstrip("=")
 
 
 class _admin:
