@@ -12,7 +12,7 @@ import itertools
 import json
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import redis.asyncio
@@ -110,7 +110,7 @@ class Rig:
         self._starts: dict[TopicPartition, int] = {}
         self._sockets: dict[str, websockets.ClientConnection] = {}
         self._producer: AIOKafkaProducer | None = None
-        self._redis = redis.asyncio.from_url(system.redis, socket_timeout=1)
+        self.redis = redis.asyncio.from_url(system.redis, socket_timeout=1)
         self._random = random.Random(7)
 
     def note(self, station: str, connection: int, sent: bool, text: str) -> None:
@@ -177,6 +177,15 @@ class Rig:
         except TimeoutError:
             raise AssertionError(f"not within {seconds} s: {what}") from None
 
+    async def until_true(self, condition: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:
+        """The same for a condition that must be asked for."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not await condition():  # noqa: ASYNC110 - what is waited for happens in other processes
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"not within {seconds} s: {what}") from None
+
     # -------------------------------------------------------------------------------------------------------- backend
 
     async def send(self, station: str, type_name: str = "RequestStartTransaction", **more: Any) -> str:
@@ -222,7 +231,7 @@ class Rig:
 
     async def _mailbox(self, station: str) -> int:
         with contextlib.suppress(redis.RedisError, OSError, TimeoutError):
-            entry = await self._redis.get(f"conn:{station}")
+            entry = await self.redis.get(f"conn:{station}")
             if entry is not None:
                 return int(json.loads(entry)["partition"])
         return partition_for(station.encode(), self.system.partitions)
@@ -324,7 +333,7 @@ class Rig:
         await self._stop_stations()
         if self._producer is not None:
             await self._producer.stop()
-        await self._redis.aclose()
+        await self.redis.aclose()
 
 
 @contextlib.asynccontextmanager
