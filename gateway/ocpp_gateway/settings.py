@@ -17,15 +17,27 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ocpp_contract.errors import ContractError
+from ocpp_contract.ids import Incarnation
 from ocpp_contract.names import Keys
 from ocpp_contract.names import Topics as TopicNames
 
 PREFIX = "CHARGEGATEWAY_"
 FILE_VARIABLE = "CHARGEGATEWAY_SETTINGS_FILE"
+_ENVELOPE = 8_192
+"""More than an event adds to the payload that it carries whole."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -53,8 +65,18 @@ def _listed(value: object) -> object:
     return value
 
 
+def _servers(names: tuple[str, ...]) -> tuple[str, ...]:
+    """`host:port` each; an IPv6 address stands in brackets."""
+    for name in names:
+        host, _, port = name.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) <= 65_535:
+            raise ValueError(f"{name!r} is no host:port")
+    return names
+
+
 Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Servers = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_servers)]
+TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]  # what Kafka allows
 Subprotocol = Literal["ocpp1.6", "ocpp2.0.1", "ocpp2.1"]
 
 
@@ -75,11 +97,19 @@ class Pod(_Group):
         description="Downward API file with the assignment annotations.",
     )
 
+    @model_validator(mode="after")
+    def _make_an_incarnation(self) -> Self:
+        try:
+            Incarnation.parse(f"{self.name}/{self.uid}/00000000")
+        except ContractError as error:
+            raise ValueError(f"name and uid must be those of a Kubernetes pod: {error.reason}") from None
+        return self
+
 
 class Kafka(_Group):
     """The brokers."""
 
-    bootstrap_servers: Names = Field(description="`host:port`, several separated by commas.", min_length=1)
+    bootstrap_servers: Servers = Field(description="`host:port`, several separated by commas.", min_length=1)
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to the brokers."
     )
@@ -91,7 +121,7 @@ class Kafka(_Group):
     ca_file: Path | None = Field(None, description="CA certificates of the brokers (PEM); the system's when absent.")
     certificate_file: Path | None = Field(None, description="Client certificate for mutual TLS (PEM).")
     key_file: Path | None = Field(None, description="Key of the client certificate (PEM).")
-    request_timeout: Duration = Field(5.0, description="Longest wait for one broker request.")
+    request_timeout: Duration = Field(5.0, gt=0, description="Longest wait for one broker request.")
     metadata_max_age: Duration = Field(20.0, description="Age at which topic metadata is fetched anew.")
     linger: Duration = Field(0.005, description="How long events gather before all partitions are flushed together.")
     max_request_bytes: int = Field(1_048_576, ge=16_384, description="Largest record that is produced.")
@@ -112,23 +142,23 @@ class Kafka(_Group):
 class TopicSettings(_Group):
     """Topic names; everybody on the same broker must agree on them."""
 
-    events_up: str = Field(TopicNames().events_up, description="Events of stations.")
-    commands_down: str = Field(TopicNames().commands_down, description="Commands, normal lane.")
-    commands_urgent: str = Field(
+    events_up: TopicName = Field(TopicNames().events_up, description="Events of stations.")
+    commands_down: TopicName = Field(TopicNames().commands_down, description="Commands, normal lane.")
+    commands_urgent: TopicName = Field(
         TopicNames().commands_urgent, description="Commands, urgent lane; as many partitions as commands-down."
     )
-    command_results: str = Field(TopicNames().command_results, description="Outcomes of commands.")
-    commands_dlq: str = Field(
+    command_results: TopicName = Field(TopicNames().command_results, description="Outcomes of commands.")
+    commands_dlq: TopicName = Field(
         TopicNames().commands_dlq, description="Commands that could not be carried out, original bytes."
     )
-    stations: str = Field(TopicNames().stations, description="Compacted station registry.")
+    stations: TopicName = Field(TopicNames().stations, description="Compacted station registry.")
 
 
 class Redis(_Group):
     """The store of directory, ownership and command records."""
 
     mode: Literal["Standalone", "Cluster"] = Field("Standalone", description="One server, or Redis Cluster.")
-    addresses: Names = Field(
+    addresses: Servers = Field(
         description="`host:port`, several separated by commas (Cluster: any of its nodes).", min_length=1
     )
     key_prefix: str = Field("", description="Put before every key; no braces.")
@@ -432,6 +462,11 @@ class Settings(BaseSettings):
             raise ValueError("listeners: names must differ")
         if self.stations.unknown == "Accept" and self.stations.minimum_security_profile != 0:
             raise ValueError("stations: unknown Accept is possible only where minimum_security_profile is 0")
+        if self.limits.message_bytes + _ENVELOPE > self.kafka.max_request_bytes:
+            raise ValueError(
+                f"limits.message_bytes {self.limits.message_bytes} plus {_ENVELOPE} must fit into "
+                f"kafka.max_request_bytes {self.kafka.max_request_bytes}: a larger message could never be answered"
+            )
         topics = list(self.topics.model_dump().values())
         if len(topics) != len(set(topics)):
             raise ValueError("topics: two of them have the same name")
