@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _POLL_MS = 500
 _BATCH = 500
 _RETRY = 0.5
+_LOOK_AT_MARKER = 5.0
 
 
 class Stations:
@@ -47,6 +48,8 @@ class Stations:
         self._idle: dict[int, set[int]] = {}
         """Per partition the times of fetches that were answered since the last record."""
         self._runs: str | None = None
+        self._looked_at = 0.0
+        """When the marker was last seen, on the loop's clock."""
 
     def set_partitions(self, partitions: Iterable[int]) -> None:
         """The command partitions held now."""
@@ -94,6 +97,9 @@ class Stations:
             return
         if runs != self._runs or wanted != self._next.keys():
             await self._place(consumer, wanted, runs)
+        elif await self._marker_is_gone():
+            self._runs = None  # from the beginning, at the next step
+            return
         batches: dict[TopicPartition, list[Any]] = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
         for partition, messages in batches.items():
             await self._projection.apply([record for message in messages if (record := self._read(message))])
@@ -103,6 +109,14 @@ class Stations:
             if self._marked.get(k) != offset and self._read_to_end(consumer, k):
                 await self._projection.mark(k, offset, runs)
                 self._marked[k] = offset
+
+    async def _marker_is_gone(self) -> bool:
+        """Data may be lost without another run (FLUSHALL, eviction, somebody's DEL): what we marked must still be there."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at < _LOOK_AT_MARKER:
+            return False
+        self._looked_at = now
+        return not self._marked.keys() <= (await self._projection.positions()).keys()
 
     def _read_to_end(self, consumer: AIOKafkaConsumer, k: int) -> bool:
         """Only what was read to its end is marked. The end may be a gap that compaction left, with no record to read:
