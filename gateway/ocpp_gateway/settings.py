@@ -123,12 +123,12 @@ class Kafka(_Group):
     key_file: Path | None = Field(None, description="Key of the client certificate (PEM).")
     request_timeout: Duration = Field(5.0, gt=0, description="Longest wait for one broker request.")
     metadata_max_age: Duration = Field(20.0, description="Age at which topic metadata is fetched anew.")
-    linger: Duration = Field(0.005, description="How long events gather before all partitions are flushed together.")
+    linger: Duration = Field(0.01, description="How long events gather before all partitions are flushed together.")
     max_request_bytes: int = Field(1_048_576, ge=16_384, description="Largest record that is produced.")
     consumer_group: str = Field(
         "chargegateway.commands", min_length=1, description="Group id under which command offsets are committed."
     )
-    fetch_max_wait: Duration = Field(0.1, description="Longest wait of the broker for a fetch without data.")
+    fetch_max_wait: Duration = Field(0.25, description="Longest wait of the broker for a fetch without data.")
 
     @model_validator(mode="after")
     def _sasl_is_complete(self) -> Self:
