@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from ocpp_gateway.core.frames import MAX_DEPTH, too_deep
+
 
 def unwrap(payload: Any) -> bytes | None:
     """The JSON text of the object inside a flattened or general JWS; None if this is none."""
@@ -27,6 +29,10 @@ def unwrap(payload: Any) -> bytes | None:
 
 
 def unwrap_result(payload: Any) -> Any:
-    """A CALLRESULT payload without its signature; anything else as it is."""
+    """A CALLRESULT payload without its signature; anything else as it is. None when it is nested too deep to be worked with:
+    nobody has looked at what was signed until now."""
     inner = unwrap(payload)
-    return payload if inner is None else orjson.loads(inner)
+    if inner is None:
+        return payload
+    result = orjson.loads(inner)
+    return None if too_deep(inner, result, MAX_DEPTH // 2) else result

@@ -102,6 +102,19 @@ async def test_an_answer_that_is_none_leaves_it_to_the_policy(backend: Backend, 
     assert len(backend.requests) == 1, "a request that arrived is not repeated"
 
 
+@pytest.mark.parametrize("content", [b"Bearer a\nX-Injected: b", b"\xff\xfe", None])
+async def test_an_authorization_that_cannot_be_sent_leaves_it_to_the_policy(
+    backend: Backend, hook: Webhook, tmp_path: Path, content: bytes | None
+) -> None:
+    await backend.start()
+    token = tmp_path / "token"
+    token.unlink()
+    if content is not None:
+        token.write_bytes(content)
+    assert await hook.decide("boot", EVENT, b"{}") == {"status": "Pending"}
+    assert backend.requests == []
+
+
 async def test_silence_ends_with_the_deadline_and_is_not_repeated(backend: Backend, hook: Webhook) -> None:
     silent = asyncio.Event()
 

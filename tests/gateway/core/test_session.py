@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from ocpp_gateway.core.session_effects import (
     Remember,
     Send,
 )
+from ocpp_gateway.core.versions import VERSIONS
 from tests.gateway.core.conversation import EPOCH, Conversation
 from tests.gateway.core.tiny_version import ODD16, TINY16, TINY21
 
@@ -738,8 +740,6 @@ def test_the_event_of_a_transaction_event_depends_on_its_type() -> None:
 
 
 def test_signed_messages_are_unwrapped() -> None:
-    import base64
-
     talk = Conversation(TINY21)
     inner = b'{"evseId":1,"meterValue":[{"timestamp":"2026-11-22T10:00:00Z","sampledValue":[{"value":12.50}]}]}'
     signed = {
@@ -812,3 +812,15 @@ def test_an_error_code_that_a_station_makes_up_is_no_label_of_its_own(talk: Conv
     assert talk.effects == [Count("call_result_errors", "FormatViolation")]
     talk.hear([5, "1", "MadeUp-4711", "", {}])
     assert talk.effects == [Count("call_result_errors", "other")]
+
+
+@pytest.mark.parametrize("depth", [10, 200, 1_000])
+def test_a_signed_result_may_not_hide_what_no_frame_may_hold(depth: int) -> None:
+    talk = Conversation(VERSIONS["ocpp2.0.1"])
+    asked = {"getVariableData": [{"component": {"name": "A"}, "variable": {"name": "B"}}]}
+    assert talk.session.call("m-1", "GetVariables", asked) is not None
+    inner = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
+    talk.hear([3, "m-1", {"signature": "x", "payload": base64.urlsafe_b64encode(inner).decode()}])
+    ended = talk.one(CallEnded)
+    orjson.dumps([[[ended.payload]]])
+    assert ended.schema_errors
