@@ -504,6 +504,9 @@ def downlink_settings(settings: Settings) -> DownlinkSettings:
         lonely_close=ownership.lonely_close,
         entry_refresh=ownership.entry_refresh,
         recommit_interval=ownership.commit_interval,
+        # A request may take effect as long as its reply is waited for, and no longer.
+        register_window=max(1.0, settings.redis.socket_timeout),
+        claim_window=max(1.0, settings.redis.socket_timeout),
         call_timeout=settings.ocpp.call_timeout,
         late_window=commands.late_window,
         default_deadline=commands.default_deadline,
