@@ -66,8 +66,10 @@ class Stations:
                         await self._step(consumer)
             except (KafkaError, StoreUnknown, TimeoutError) as error:
                 log.warning("projection of %s: %s", self._topic, error)
-                self._count("projection")
-                await asyncio.sleep(_RETRY)
+            except Exception:  # whatever a client dies of, the next one goes on from the marker; nor may it end the pod
+                log.exception("projection of %s failed", self._topic)
+            self._count("projection")
+            await asyncio.sleep(_RETRY)
 
     async def _learn_partitions(self) -> None:
         admin = AIOKafkaAdminClient(**self._connection.arguments())

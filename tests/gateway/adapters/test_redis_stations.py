@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -109,6 +110,29 @@ async def test_a_credential_that_may_not_be_projected_yet_is_not_missing(
             await projection.look_up(ONE)
         await projection.mark(1, 0, projection.runs or "")
         assert await projection.look_up(ONE) == StationEntry(RECORD)
+
+
+async def test_a_mistake_of_a_client_is_followed_by_another_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As aiokafka's assertions are: the projection goes on, and the pod with it."""
+    again = asyncio.Event()
+    tries = 0
+
+    async def learn() -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise AssertionError("Partition is not assigned")
+        again.set()
+        await asyncio.Event().wait()
+
+    troubles: list[str] = []
+    stations = Stations(KafkaConnection(("127.0.0.1:1",)), "stations", cast(StationProjection, None), troubles.append)
+    monkeypatch.setattr(stations, "_learn_partitions", learn)
+    running = asyncio.create_task(stations.run())
+    await asyncio.wait_for(again.wait(), 5)
+    assert troubles == ["projection"]
+    running.cancel()
+    await asyncio.wait((running,))
 
 
 async def test_stations_are_projected_by_the_owner_of_their_partition(
