@@ -32,8 +32,10 @@ from ocpp_client.status import Directory, RedisAccess
 from ocpp_contract.assignment import Assignment, format_annotations_file
 from ocpp_contract.connection import ConnectionRecord
 from ocpp_contract.ids import ChargePointId, Partition
-from ocpp_contract.names import Topics
+from ocpp_contract.names import Keys, Topics
 from ocpp_contract.partitioning import partition_for
+from ocpp_contract.scripts import calls
+from ocpp_contract.scripts.records import PartitionRecord
 from ocpp_local.pods import Pod, Pods, Surroundings
 from ocpp_local.processes import Children, ReservedPorts
 from tests.system.rig import QUICK
@@ -132,6 +134,16 @@ class Site:
 
     async def entry(self, station: str) -> ConnectionRecord | None:
         return await self.directory.connection(ChargePointId(station))
+
+    async def bury(self, pod: Pod) -> None:
+        """Release what a pod that is gone held, as the operator does: nobody waits for its leases then."""
+        keys = Keys()
+        for number in map(Partition, range(PARTITIONS)):
+            text = await self.store.get(keys.partition(number))
+            holder = None if text is None else PartitionRecord.from_json(text).incarnation
+            if holder is not None and holder.pod == pod.name:
+                call = calls.release_dead(keys, number, holder)
+                await self.store.eval(call.script.text, len(call.keys), *call.keys, *call.args)
 
     # ------------------------------------------------------------------------------------------------------ metrics
 

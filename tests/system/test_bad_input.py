@@ -99,7 +99,7 @@ BROKEN_FRAMES = [
 ]
 
 
-@pytest.mark.parametrize("version", [_16, _201, _21])
+@pytest.mark.parametrize("version", [_16, _21])
 @pytest.mark.parametrize(("said", "answered_as", "code16", "code2", "fault"), BROKEN_FRAMES)
 async def test_a_broken_frame_is_answered_with_a_callerror_and_the_session_goes_on(
     site: Site, url: str, said: str, answered_as: str, code16: str, code2: str, fault: str, version: str

@@ -1,14 +1,8 @@
-"""The life of a command, end to end: every outcome, lanes, waiting, forwarding, repetition, restarts.
-
-Tests whose names begin with `test_seen` are what other gateways were seen to do wrong (the list in the reliability design,
-"Seen in other gateways"); more of them stand in `tests/interop` and `test_faults.py`.
-"""
+"""The life of a command, end to end: every outcome, lanes, waiting, forwarding, repetition."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -229,138 +223,6 @@ async def test_the_same_id_again_gets_the_same_record_and_reaches_the_station_on
         }
         assert first["outcome"] == "Accepted"
         assert len(station.received("RemoteStartTransaction")) == 1
-
-
-# -------------------------------------------------------------------------------------------------- seen in other gateways
-
-
-async def test_seen_zeros_are_values_and_no_absence(site: Site) -> None:
-    """Valid messages were left unanswered because a zero was read as missing."""
-    async with _station(site) as station:
-        status = {"connectorId": 0, "errorCode": "NoError", "status": "Available"}
-        assert await station.call("StatusNotification", status) == {}
-        whole = (await site.event(station.name, "ConnectorStatusChanged"))["data"]
-        assert "evse" not in whole
-        start = {"connectorId": 1, "idTag": "T", "meterStart": 0, "timestamp": "2026-11-22T10:00:00Z"}
-        transaction = (await station.call("StartTransaction", start))["transactionId"]
-        started = (await site.event(station.name, "TransactionStarted"))["data"]
-        assert started["meterStart"] == "0"
-        values = {
-            "connectorId": 0,
-            "meterValue": [{"timestamp": "2026-11-22T10:00:00Z", "sampledValue": [{"value": "0"}]}],
-        }
-        assert await station.call("MeterValues", values) == {}
-        measured = (await site.event(station.name, "MeterValues"))["data"]
-        assert measured["meterValue"][0]["sampledValue"][0]["value"] == "0"
-        stop = {"transactionId": transaction, "meterStop": 0, "timestamp": "2026-11-22T10:05:00Z"}
-        await station.call("StopTransaction", stop)
-        assert (await site.event(station.name, "TransactionEnded"))["data"]["meterStop"] == "0"
-
-
-async def test_seen_each_value_keeps_its_own_measurand(site: Site) -> None:
-    """Values were published under the wrong measurand."""
-    said = {
-        "Energy.Active.Import.Register": ("1234.50", "Wh"),
-        "Power.Active.Import": ("7.04", "kW"),
-        "Voltage": ("229.9", "V"),
-        "Current.Import": ("16.00", "A"),
-        "SoC": ("41", "Percent"),
-        "Temperature": ("-3.5", "Celsius"),
-    }
-    async with _station(site) as station:
-        sampled = [{"value": value, "measurand": name, "unit": unit} for name, (value, unit) in said.items()]
-        meter = {"connectorId": 1, "meterValue": [{"timestamp": "2026-11-22T10:00:00Z", "sampledValue": sampled}]}
-        await station.call("MeterValues", meter)
-        event = await site.event(station.name, "MeterValues")
-    published = event["data"]["meterValue"][0]["sampledValue"]
-    assert {each["measurand"]: (each["value"], each["unit"]) for each in published} == said
-
-
-async def test_seen_a_silent_station_does_not_delay_its_neighbour_in_the_partition(site: Site) -> None:
-    """One silent station delayed its partition neighbours by the full call time-out."""
-    async with contextlib.AsyncExitStack() as stack:
-        by_partition: dict[int, Station] = {}
-        for _ in range(PARTITIONS + 1):
-            station = await stack.enter_async_context(_station(site))
-            entry = await site.entry(station.name)
-            assert entry is not None
-            if (silent := by_partition.get(entry.partition)) is not None:
-                break
-            by_partition[entry.partition] = station
-        assert silent is not None
-        _accept_all(station)
-        await site.send(silent.name, "DataTransfer", {"vendorId": "v"}, partition=entry.partition)
-        await silent.next_call()
-        began = time.monotonic()
-        sent = await site.send(station.name, "DataTransfer", {"vendorId": "v"}, partition=entry.partition)
-        assert await site.outcome(sent) == "Accepted"
-        assert time.monotonic() - began < 0.9, "the neighbour waited for the silent station's time-out"
-
-
-async def test_seen_a_second_socket_of_a_station_wins_while_the_half_open_first_one_lives(site: Site) -> None:
-    """The second socket was refused ("already connected"), for as long as the first one's entry lived."""
-    async with _station(site) as old, _station(site, old.name, pod=1) as new:
-        sent = await site.send(old.name, "RequestStartTransaction", START)
-        await new.answer(await new.next_call(), {"status": "Accepted"})
-        assert await site.outcome(sent) == "Accepted"
-        assert old.received("RemoteStartTransaction") == []
-        await old.closed()  # told within one refresh that it lost
-        again = await site.send(old.name, "RequestStartTransaction", START)
-        await new.answer(await new.next_call(), {"status": "Accepted"})
-        assert await site.outcome(again) == "Accepted"
-
-
-async def test_seen_a_restart_of_all_gateways_sends_nothing_again(site: Site) -> None:
-    """Offsets were committed at the end of a session: 100 executed RemoteStarts were sent again after a restart."""
-    names = [f"CP-RESTART-{number}" for number in range(4)]
-    async with contextlib.AsyncExitStack() as stack:
-        stations = [await stack.enter_async_context(_station(site, name, pod=i % 2)) for i, name in enumerate(names)]
-        for station in stations:
-            _accept_all(station)
-        sent = []
-        for _ in range(25):
-            sent += [await site.send(name, "RequestStartTransaction", START) for name in names]
-            for each in sent[-4:]:  # no more than the mailboxes hold
-                await site.final(each)
-        assert [await site.outcome(each) for each in sent] == ["Accepted"] * 100
-        assert sum(len(station.received("RemoteStartTransaction")) for station in stations) == 100
-    for pod in site.pods:
-        await site.restart_in_place(pod)
-    began = time.monotonic()
-    await site.ready()
-    assert time.monotonic() - began < 25, "a restart waits for no consumer group"
-    async with contextlib.AsyncExitStack() as stack:
-        stations = [await stack.enter_async_context(_station(site, name)) for name in names]
-        for station in stations:
-            _accept_all(station)
-            # Behind everything that a restarted pod would read again, in every partition.
-            markers = [
-                await site.send(station.name, "DataTransfer", {"vendorId": "v"}, partition=partition)
-                for partition in range(PARTITIONS)
-            ]
-            assert {await site.outcome(marker) for marker in markers} == {"Accepted"}
-        assert [station.received("RemoteStartTransaction") for station in stations] == [[]] * 4
-    assert [await site.outcome(each) for each in sent] == ["Accepted"] * 100
-
-
-async def test_seen_a_station_that_returns_long_after_its_pod_died_gets_its_command(site: Site) -> None:
-    """A command for a station that came back 20 s after its pod died was dropped with a log line. Scaled: the lease is
-    5 s here, the station comes back later than that."""
-    async with _station(site, pod=0) as station:
-        doomed = await site.pod_of(station.name)
-        slot = doomed.slot
-        doomed.send(signal.SIGKILL)
-        await doomed.child.wait()
-    sent = await site.send(station.name, "RequestStartTransaction", START)  # to the dead pod's partition
-    replacement = await site.add_pod(slot)
-    survivor = next(pod for pod in site.pods if pod.name != replacement.name)
-    site.assign(survivor, range(PARTITIONS))
-    await asyncio.sleep(6)  # the station's absence itself
-    async with _station(site, station.name, url=survivor.station_url) as back:
-        await back.answer(await back.next_call(), {"status": "Accepted"})
-        assert await site.outcome(sent) == "Accepted"
-    site.share_out()
-    await site.ready()
 
 
 # ------------------------------------------------------------------------------------------------------------------- tools
