@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -17,6 +17,9 @@ from ocpp_client.errors import KafkaUnavailable
 log = logging.getLogger(__name__)
 
 _STOP_TIMEOUT = 3.0
+_JOIN_TIMEOUT = 40.0
+"""Joining a group is answered when all other members have joined again or are given up: up to half a minute. Who gives up
+before that starts the same rebalance again, and never joins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,12 @@ class KafkaAccess:
 
     def consumer(self, *topics: str, group_id: str | None = None) -> AIOKafkaConsumer:
         """Never skips: without a position of its own it begins at the oldest record. Commits are the caller's."""
+        access = self
+        if group_id is not None:
+            access = replace(self, request_timeout=max(self.request_timeout, _JOIN_TIMEOUT))
         return AIOKafkaConsumer(
             *topics,
-            **self.arguments(),
+            **access.arguments(),
             group_id=group_id,
             auto_offset_reset="earliest",
             enable_auto_commit=False,

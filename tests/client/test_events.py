@@ -18,7 +18,7 @@ from ocpp_contract.cloudevents import CloudEvent
 from ocpp_contract.events import Event, ce_type
 from ocpp_contract.ids import ChargePointId
 from ocpp_contract.names import Topics
-from tests.testbed.kafka import KafkaServer, create_topics
+from tests.testbed.kafka import EmbeddedBroker, KafkaServer, create_topics
 
 NOW = "2026-11-22T10:00:00.000Z"
 
@@ -165,3 +165,15 @@ async def test_typed_data_of_a_received_event(
             assert isinstance(received, Received)
             assert received.event.typed_data().model_dump(exclude_none=True) == data
             break
+
+
+async def test_a_broker_that_takes_its_time_to_let_a_group_in(embedded_broker: EmbeddedBroker, group_name: str) -> None:
+    """The broker of `up` answers a JoinGroup after five seconds, longer than any other request may take."""
+    topics = Topics(events_up=f"events-{group_name}")
+    await create_topics(embedded_broker.bootstrap, {topics.events_up: 2})
+    access = KafkaAccess.of(embedded_broker.bootstrap)
+    async with access.producer() as producer:
+        await publish(producer, topics, "1")
+    async with EventConsumer(access, topics=topics, group_id=group_name) as consumer:
+        assert await take(consumer, 1) == ["1"]
+        await consumer.commit()
