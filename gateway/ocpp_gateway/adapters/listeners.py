@@ -264,14 +264,15 @@ class Listeners:
             extensions = cast("list[Extension]", opening.extensions)
             keepalive = isinstance(answer, Accept) and answer.keepalive
             connection = ChargePointSocket(self._shared, address, extensions, keepalive=keepalive)
-            opening.accept(answer.subprotocol if isinstance(answer, Accept) else None)
             if isinstance(answer, Accept):
                 try:
+                    opening.accept(answer.subprotocol)
                     connection.open(opening.transport, answer.open, opening.surplus())
                 except Exception:
                     answer.abandoned()
                     raise
             else:
+                opening.accept(None)
                 connection.open(opening.transport, _nobody, b"")
                 connection.close(answer.code, answer.reason)
 
