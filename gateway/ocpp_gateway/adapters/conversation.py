@@ -19,7 +19,6 @@ from ocpp_contract.ids import ChargePointId
 from ocpp_contract.scripts.records import BootRecord
 from ocpp_gateway.adapters.background import Background
 from ocpp_gateway.adapters.charge_points import ChargePointSocket
-from ocpp_gateway.adapters.clocks import boottime
 from ocpp_gateway.adapters.events import EventProducer
 from ocpp_gateway.core.effects import Unknown
 from ocpp_gateway.core.session import Session
@@ -89,7 +88,6 @@ class Conversation:
         "_held",
         "_key",
         "_taps",
-        "admitted_at",
         "boot",
         "charge_point_id",
         "connection",
@@ -113,7 +111,6 @@ class Conversation:
         self._key = charge_point_id.encode()
         self._held = False
         self._taps: tuple[asyncio.Queue[bytes], ...] = ()
-        self.admitted_at = boottime()
         self.boot: BootRecord | None = None
         """What this connection recorded, to be asserted again after Redis lost data."""
         self.charge_point_id = charge_point_id
