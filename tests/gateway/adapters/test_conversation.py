@@ -171,6 +171,17 @@ async def test_a_store_that_is_away_does_not_withhold_the_answer_of_a_transactio
     assert scene.socket.sent[0][2]["idTagInfo"] == {"status": "Accepted"}
 
 
+async def test_a_station_far_ahead_of_its_answers_is_not_read(scene: Scene) -> None:
+    for number in range(SessionPolicy().max_waiting + 1):
+        assert scene.socket.reading
+        scene.one.on_text(METER_VALUES.replace('"m"', f'"m{number}"'))
+    assert not scene.socket.reading
+    while scene.producer.held:
+        scene.producer.settle()
+    assert scene.socket.reading
+    assert [frame[1] for frame in scene.socket.sent] == [f"m{n}" for n in range(SessionPolicy().max_waiting + 1)]
+
+
 async def test_reading_stops_with_the_flow_and_goes_on_with_it(scene: Scene) -> None:
     scene.all.change_flow(Flow.HELD)
     assert not scene.socket.reading
