@@ -742,3 +742,24 @@ def test_when_almost_everything_waits_nothing_is_appended_again_and_again() -> N
     story.connect(S1, "A")
     story.passes(1)
     assert story.offset() == 10
+
+
+def test_a_log_that_begins_anew_is_read_from_its_beginning() -> None:
+    """Kafka lost the topic: the committed offset lies beyond the log, and the reader goes back to the earliest record."""
+    story, waiting, fresh = Story(), command(8, station=S2, expires_in=20), command(9)
+    story.connect(S1, "A")
+    story.send(command(1), waiting, command(2), command(3))
+    story.passes(2)
+    assert story.offset() == 1
+    story.log[P0, e.Lane.NORMAL].clear()
+    story.pod("A").fetching[P0, e.Lane.NORMAL] = 0
+    story.obliging = False
+    story.send(fresh)
+    story.passes(1)
+    assert story.offset() == 0  # what was finished of the log that is gone says nothing about this one
+    story.connect(S2, "A")
+    story.obliging = True
+    story.go()
+    story.passes(1)
+    assert story.outcomes(waiting) == story.outcomes(fresh) == [ACCEPTED]
+    assert story.offset() == 1

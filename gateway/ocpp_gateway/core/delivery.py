@@ -34,12 +34,13 @@ from ocpp_gateway.core.effects import (
 from ocpp_gateway.core.endings import Endings
 from ocpp_gateway.core.flight import Flight, ask, sure
 from ocpp_gateway.core.intake import Readable, Unreadable, onward_headers, read
-from ocpp_gateway.core.ownership import Ownership, Tenure
+from ocpp_gateway.core.ownership import Ownership, Progress, Tenure
 from ocpp_gateway.core.routing import EndNotConnected, Forward, Travelled
 from ocpp_gateway.core.runs import Runs
 from ocpp_gateway.core.sockets import Socket
 from ocpp_gateway.core.store_clock import StoreClock
 from ocpp_gateway.core.turns import Turns
+from ocpp_gateway.core.watermark import Watermark
 from ocpp_gateway.core.writing import Again, Writing
 
 
@@ -84,18 +85,22 @@ class Delivery:
         tenure = self._ownership.owned.get(source.partition)
         if tenure is None or tenure.leaving or not tenure.serving:
             return None
-        watermark = tenure.progress[source.lane].watermark
-        if not watermark.received(source.offset):
+        progress = tenure.progress[source.lane]
+        if source.offset < progress.watermark.position:
+            # Records come in order, so this is another log: Kafka lost data, or the topic was made anew. What was finished
+            # of the old one says nothing about this one ("reset earliest"); what is under way of it still ends.
+            progress = tenure.progress[source.lane] = Progress(Watermark(source.offset))
+        if not progress.watermark.received(source.offset):
             return None
         content = read(source, self._settings)
         flight = self._flight(source, tenure, content, now)
         self._keep_span(tenure, source)
         if flight is None:
             assert isinstance(content, Unreadable)
-            return self._discard(source, tenure, content)
+            return self._discard(source, progress, content)
         tenure.flights[source.lane, source.offset] = flight
-        tenure.progress[source.lane].under_way += 1
-        return self._fly(flight)
+        progress.under_way += 1
+        return self._fly(flight, progress)
 
     def _flight(
         self, source: SourceRecord, tenure: Tenure, content: Readable | Unreadable, now: float
@@ -130,25 +135,28 @@ class Delivery:
             reason=reason,
         )
 
-    def _discard(self, source: SourceRecord, tenure: Tenure, content: Unreadable) -> Procedure[None]:
+    def _discard(self, source: SourceRecord, progress: Progress, content: Unreadable) -> Procedure[None]:
         """Bytes that are no command at all: nobody to tell, so only the dead-letter topic."""
         yield Count("commands_unreadable")
         yield from until_known(DeadLetter(source, f"{content.outcome.value}: {content.reason}"), self._settings)
-        self._finished(tenure, source)
+        self._finished(progress, source)
 
-    def _fly(self, flight: Flight) -> Procedure[None]:
+    def _fly(self, flight: Flight, progress: Progress) -> Procedure[None]:
+        """`progress`: of the log that the record was read from."""
+        place, flights = (flight.source.lane, flight.source.offset), flight.tenure.flights
         try:
             if (yield from self._life(flight)):
-                self._finished(flight.tenure, flight.source)
+                self._finished(progress, flight.source)
         finally:
-            flight.tenure.flights.pop((flight.source.lane, flight.source.offset), None)
-            flight.tenure.progress[flight.source.lane].under_way -= 1
+            if flights.get(place) is flight:
+                del flights[place]
+            progress.under_way -= 1
             self._turns.step_aside(flight)
             self._end_work(flight)
 
-    def _finished(self, tenure: Tenure, source: SourceRecord) -> None:
+    def _finished(self, progress: Progress, source: SourceRecord) -> None:
         """Its end was acknowledged by Kafka. In a tenure that is over this commits nothing."""
-        tenure.progress[source.lane].watermark.finish(source.offset)
+        progress.watermark.finish(source.offset)
 
     # --------------------------------------------------------------------------------------------------- its life
     def _life(self, flight: Flight) -> Procedure[bool]:
