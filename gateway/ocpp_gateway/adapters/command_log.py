@@ -53,6 +53,16 @@ class CommandLog:
             log.error("result is too large, its payload is left out", extra={"correlation": result.command_id})
             small = replace(result, payload=None, reply_context=None, reason=f"payload left out: {refused}")
             await _known(self._producer.produce(self._results, key, small.to_json(), headers))
+        log.info(
+            "command reported",
+            extra={
+                "correlation": result.command_id,
+                "station": result.charge_point_id,
+                "type": result.type,
+                "outcome": str(result.outcome),
+                "final": result.final,
+            },
+        )
 
     async def dead_letter(self, effect: DeadLetter) -> None:
         record = effect.source

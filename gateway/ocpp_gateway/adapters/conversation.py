@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_REFUSALS_LOGGED = 10
+"""Of one connection. A station that says everything wrong would otherwise fill the log."""
+
 INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013  # RFC 6455 registry, "Try Again Later": Kafka is away past its limit
 
@@ -87,6 +90,7 @@ class Conversation:
         "_all",
         "_held",
         "_key",
+        "_refusals",
         "_taps",
         "boot",
         "charge_point_id",
@@ -110,6 +114,7 @@ class Conversation:
         self._all = everyone
         self._key = charge_point_id.encode()
         self._held = False
+        self._refusals = 0
         self._taps: tuple[asyncio.Queue[bytes], ...] = ()
         self.boot: BootRecord | None = None
         """What this connection recorded, to be asserted again after Redis lost data."""
@@ -152,6 +157,8 @@ class Conversation:
                 self._publish(effect)  # type: ignore[arg-type]
             elif kind is Count:
                 ports.count("session", effect.name, effect.label)  # type: ignore[union-attr]
+                if effect.name == "call_errors":  # type: ignore[union-attr]
+                    self._refused(effect.label, effects[index + 1 : index + 2])  # type: ignore[union-attr]
             elif kind is Remember:
                 # The answer behind it leaves once the store has it, so that a retry on another pod gets the same one.
                 self._task(self._remember(effect, effects[index + 1 :]))  # type: ignore[arg-type]
@@ -174,6 +181,22 @@ class Conversation:
                 self._all.ports.boot_changed(self.connection)
             case Close():
                 self.socket.close(effect.code, effect.reason)
+
+    def _refused(self, fault: str, answer: list[SessionEffect]) -> None:
+        """Say which message it was, but not what stood in it, and not for ever: the counters go on."""
+        self._refusals += 1
+        if self._refusals > _REFUSALS_LOGGED:
+            return
+        message_id = orjson.loads(answer[0].frame)[1] if answer and isinstance(answer[0], Send) else None
+        log.info(
+            "message refused",
+            extra={
+                "correlation": message_id,
+                "station": self.charge_point_id,
+                "connection": self.connection,
+                "fault": fault,
+            },
+        )
 
     def _send(self, frame: bytes) -> None:
         if self._taps:
@@ -204,7 +227,12 @@ class Conversation:
                     ports.count("events_refused", event)
                     log.error(
                         "event was not published",
-                        extra={"event": event, "station": self.charge_point_id, "reason": str(error)},
+                        extra={
+                            "correlation": effect.ce_id,
+                            "event": event,
+                            "station": self.charge_point_id,
+                            "reason": str(error),
+                        },
                     )
                     self.carry_out(self.session.refused(token))
             except Exception:

@@ -148,6 +148,15 @@ class Conversations:
         if conversation is None or not conversation.write_call(command_id, action, dict(payload)):
             return False
         self.ports.observe_command(max(0.0, age))
+        log.info(
+            "command sent",
+            extra={
+                "correlation": command_id,
+                "station": conversation.charge_point_id,
+                "connection": connection,
+                "action": action,
+            },
+        )
         return True
 
     def call_timed_out(self, connection: str, command_id: CommandId) -> None:
