@@ -65,6 +65,8 @@ log = logging.getLogger(__name__)
 _DECIDED_KINDS = frozenset({"boot", "authorize", "start", "dataTransfer", "certificate"})
 _FLOW_INTERVAL = 0.25
 _STOP_TIMEOUT = 5.0
+_KEY_AND_HEADERS = 1_024
+"""More than the key of an event and what a batch adds to it."""
 
 
 class Gateway:
@@ -530,6 +532,7 @@ def session_policies(settings: Settings) -> dict[str, SessionPolicy]:
             asks=asks,
             heartbeat_interval=round(settings.ocpp.heartbeat_interval),
             json_depth=settings.limits.json_depth,
+            max_event_bytes=settings.kafka.max_request_bytes - _KEY_AND_HEADERS,
         )
         for mode in Validation
     }

@@ -27,6 +27,8 @@ class SessionPolicy:
     heartbeat_interval: int = 300
     """Seconds."""
     json_depth: int = 64
+    max_event_bytes: int = 1_000_000
+    """What Kafka takes; a larger event carries its message as the station sent it."""
     flood: int = 2_000
     """So many CALLs ahead of their turn close the socket."""
     max_waiting: int = 8

@@ -201,8 +201,13 @@ class StationCalls:
         effects.append(Publish(inbound.token, inbound.event, inbound.ce_id, value, inbound.route.row.transaction))
 
     def _envelope(self, inbound: Inbound, effects: list[SessionEffect]) -> bytes:
+        policy = self._policy
         value, trouble = inbound.envelope(
-            self._charge_point_id, self._dialect.version.subprotocol, self._epoch, self._policy.heartbeat_interval
+            self._charge_point_id,
+            self._dialect.version.subprotocol,
+            self._epoch,
+            policy.heartbeat_interval,
+            policy.max_event_bytes,
         )
         if trouble:
             effects.append(Count("unmapped_messages", inbound.route.row.action))

@@ -824,3 +824,18 @@ def test_a_signed_result_may_not_hide_what_no_frame_may_hold(depth: int) -> None
     ended = talk.one(CallEnded)
     orjson.dumps([[[ended.payload]]])
     assert ended.schema_errors
+
+
+def test_an_event_too_large_for_kafka_carries_its_message_as_it_came() -> None:
+    """Refused, it would never be answered, and the station would repeat it for ever with all the others behind it."""
+    talk = Conversation(VERSIONS["ocpp1.6"], SessionPolicy(max_event_bytes=20_000))
+    values = [{"timestamp": "2026-11-22T10:00:00Z", "sampledValue": [{"value": "1"}] * 1_000}]
+    payload = {"connectorId": 1, "transactionId": 5, "meterValue": values}
+    talk.hear([2, "1", "MeterValues", payload])
+    published = talk.one(Publish)
+    assert len(published.value) < 20_000
+    assert published.event == "OcppMessageReceived"
+    assert talk.event["data"] == {"action": "MeterValues", "payload": payload}
+    assert Count("unmapped_messages", "MeterValues") in talk.effects
+    talk.acknowledged()
+    assert talk.answer == [3, "1", {}]
