@@ -12,7 +12,7 @@ from tests.system.site import Site, until
 from tests.system.station import Station, boot16, connected, meter16
 
 # Generous, since test machines are shared: an event loop blocked by one bad message takes far longer.
-PATIENCE = 3.0
+PATIENCE = 4.0
 
 
 class Neighbour:

@@ -394,4 +394,13 @@ async def running_site(
     finally:
         ports.close()
     if started:
+        _no_mistakes_of_ours(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _no_mistakes_of_ours(folder: Path) -> None:
+    """Whatever the tests did to the gateways: none of them may have met an exception that nobody expected."""
+    for log in sorted(folder.glob("*.log")):
+        text = log.read_text(encoding="utf-8", errors="replace")
+        at = text.find("Traceback (most recent call last)")
+        assert at < 0, f"{log}:\n{text[max(0, at - 300) : at + 3000]}"
