@@ -354,7 +354,7 @@ class Gateway:
         }
         self.conversations.announce(conversation, "DeviceOnline", online)
         self.pod.upgraded(handshake.connection)
-        if admitted.credential_index is not None:
+        if admitted.credential_index:  # the first hash is the oldest: nothing is older than that
             self._background.start(
                 "password change", self._passwords.settle(admitted.charge_point_id, admitted.credential_index)
             )

@@ -33,3 +33,5 @@ class SessionPolicy:
     """So many CALLs ahead of their turn close the socket."""
     max_waiting: int = 8
     """CALLs of the station that may wait for their turn before reading stops."""
+    max_waiting_bytes: int = 65_536
+    """Their bytes: a few of the largest messages of each of many stations would fill a pod's memory."""

@@ -80,7 +80,11 @@ class StationCalls:
 
     @property
     def full(self) -> bool:
-        return self._waiting is not None and len(self._waiting) >= self._policy.max_waiting
+        waiting = self._waiting
+        if waiting is None:
+            return False
+        policy = self._policy
+        return len(waiting) >= policy.max_waiting or sum(len(raw) for _, raw, _ in waiting) >= policy.max_waiting_bytes
 
     @property
     def in_transaction(self) -> bool:

@@ -839,3 +839,12 @@ def test_an_event_too_large_for_kafka_carries_its_message_as_it_came() -> None:
     assert Count("unmapped_messages", "MeterValues") in talk.effects
     talk.acknowledged()
     assert talk.answer == [3, "1", {}]
+
+
+def test_large_calls_stop_the_reading_sooner() -> None:
+    """Eight of the largest messages of every station, while Kafka is away, would be more than a pod has."""
+    talk = Conversation(VERSIONS["ocpp1.6"], SessionPolicy(max_waiting_bytes=10_000))
+    for number in range(3):
+        assert not talk.session.full
+        talk.hear([2, f"{number}", "DataTransfer", {"vendorId": "v", "data": "x" * 6_000}])
+    assert talk.session.full
