@@ -76,6 +76,14 @@ def test_the_page_of_operations_lists_every_metric() -> None:
     assert set(re.findall(r"`(chargegateway_\w+)[`{]", page_text)) == exposed
 
 
+def test_the_settings_that_the_page_of_operations_names_exist() -> None:
+    text = (DOCS / "operations.md").read_text(encoding="utf-8")
+    known = (DOCS / "settings.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:uplink|drain)\.\w+)`", text))
+    assert named
+    assert [name for name in named if f"`CHARGEGATEWAY_{name.upper().replace('.', '__')}`" not in known] == []
+
+
 def test_the_page_of_invariants_names_every_rule_that_can_be_taken_out() -> None:
     text = (DOCS / "invariants.md").read_text(encoding="utf-8")
     taken_out = [
