@@ -137,6 +137,7 @@ class Gateway:
             fetch_max_wait=settings.kafka.fetch_max_wait,
         )
         self._reached = False
+        self._mailboxes = 0
         self._projected = False
         commands = CommandLog(
             self._consumer, self._producer, lanes, topics.command_results, topics.commands_dlq, identity
@@ -231,7 +232,7 @@ class Gateway:
         self.start_drain()
 
     async def _reach_kafka(self) -> None:
-        await self._consumer.partition_count()  # raises where the lanes differ
+        self._mailboxes = await self._consumer.partition_count()  # raises where the lanes differ
         topics = self._settings.topics
         await self._producer.ready(topics.events_up, topics.command_results, topics.commands_dlq)
         self._reached = True
@@ -409,7 +410,13 @@ class Gateway:
             return f"no partition held (assignment generation {self.pod.ownership.generation})"
         if not self._projected:
             # Once: later losses of Redis are handled per station, a station that is found is served.
-            return f"the station registry ({self._settings.topics.stations}) is not projected yet"
+            topics, partitions = self._settings.topics, self._projection.partitions
+            if partitions is not None and partitions > self._mailboxes:
+                # Partition k is projected by the owner of command partition k: nobody would ever read the others.
+                return (
+                    f"{topics.stations} has {partitions} partitions, but {topics.commands_down} only {self._mailboxes}"
+                )
+            return f"the station registry ({topics.stations}) is not projected yet"
         return None
 
     def unhealthy(self) -> str | None:

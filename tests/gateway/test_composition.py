@@ -97,6 +97,19 @@ async def test_a_pod_whose_renewals_ended_says_that_it_must_be_restarted(gateway
     assert gateway.unhealthy() is None
 
 
+async def test_a_registry_with_more_partitions_than_mailboxes_is_named(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would never be projected: better said than waited for."""
+    monkeypatch.setattr(type(gateway._store), "available", True)
+    monkeypatch.setattr(gateway.pod, "ready", lambda now: True)
+    gateway._reached, gateway._mailboxes = True, 8
+    gateway._projection.partitions = 8
+    assert "not projected yet" in (gateway.unready() or "")
+    gateway._projection.partitions = 12
+    assert gateway.unready() == "ocpp-stations has 12 partitions, but commands-down only 8"
+
+
 def _procedure_with_a_mistake() -> Any:
     yield from ()
     raise AssertionError("a mistake")

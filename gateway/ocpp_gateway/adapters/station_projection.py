@@ -58,8 +58,9 @@ class StationProjection:
         stored: Sequence[bytes] = await self._shards.command(key, "HGETALL", key)
         found: dict[int, int] = {}
         for partition, mark in zip(stored[::2], stored[1::2], strict=True):
-            offset, _, under = mark.decode().partition(" ")
-            if under == runs:
+            offset, _, under = mark.decode(errors="replace").partition(" ")
+            # Whatever another hand wrote there is no position of ours: the partition is projected again.
+            if under == runs and partition.isdigit() and offset.isascii() and offset.isdigit():
                 found[int(partition)] = int(offset)
         return found
 

@@ -112,6 +112,16 @@ async def test_a_credential_that_may_not_be_projected_yet_is_not_missing(
         assert await projection.look_up(ONE) == StationEntry(RECORD)
 
 
+async def test_a_marker_that_another_hand_wrote_is_no_position(redis_server: RedisServer, redis_prefix: str) -> None:
+    async with opened(redis_server, redis_prefix) as projection:
+        await projection.apply([Applied(ONE, "record", 5, RECORD.to_json())])
+        await projection.mark(0, 6, projection.runs or "")
+        key = projection._keys.stations_projected
+        for field, mark in (("x", f"1 {projection.runs}"), ("1", f"-4 {projection.runs}"), ("2", b"\xff\xfe")):
+            await projection._shards.command(key, "HSET", key, field, mark)
+        assert await projection.positions() == {0: 6}
+
+
 async def test_a_mistake_of_a_client_is_followed_by_another_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """As aiokafka's assertions are: the projection goes on, and the pod with it."""
     again = asyncio.Event()
