@@ -54,6 +54,8 @@ class Shards:
         self._slots: list[Shard] = []
         self._ranges: dict[str, Shard] = {}
         self._reported: dict[str, str] = {}
+        self._replaced = 0
+        """How often a run was reported in the place of another."""
         self._stale = asyncio.Event()
         self._mapped = asyncio.Event()
         self._topology: asyncio.Task[None] | None = None
@@ -114,10 +116,15 @@ class Shards:
         return await asyncio.gather(*(self.command(key, "GET", key) for key in keys))
 
     async def _routed(self, key: str, command: Command, replicas: int = 0) -> Reply:
-        """The one place where something is sent again: after the server said that it did nothing."""
-        until = asyncio.get_running_loop().time() + self._access.timeout
+        """The one place where something is sent again: after the server said that it did nothing. Never to a run that came
+        to light meanwhile: what was asked on what an older run had told is unknown, not carried across."""
+        until, replaced = asyncio.get_running_loop().time() + self._access.timeout, self._replaced
         while True:
             shard = await self.shard_of(key)
+            if not shard.linked:
+                await shard.link()
+            if replaced != self._replaced:
+                raise StoreUnknown("another run answers by now")
             reply = await (shard.request_and_wait(command, replicas) if replicas else shard.request_one(command))
             if type(reply) is AskError:
                 target = self._shard(Address(reply.host, reply.port))
@@ -144,7 +151,9 @@ class Shards:
     def _report_runs(self) -> None:
         """Tell who serves each range now. A range that went to another server is as much another run as a restart."""
         for name, shard in self._ranges.items():
-            if shard.run_id and self._reported.get(name) != shard.run_id:
+            known = self._reported.get(name)
+            if shard.run_id and known != shard.run_id:
+                self._replaced += known is not None
                 self._reported[name] = shard.run_id
                 self._on_run(name, shard.run_id)
 
