@@ -19,5 +19,7 @@ def first_error(error: ValidationError) -> ContractError:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     if detail["type"] == "missing":
         return ContractError(path, "is missing")
+    if detail["type"] == "model_type":
+        return ContractError(path, "must be an object")
     reason = detail["msg"].removeprefix("Value error, ")
     return ContractError(path, _SUBJECT.sub("must ", reason).removesuffix(" after validation, not 0"))

@@ -146,6 +146,11 @@ def test_the_complaint_does_not_repeat_the_input() -> None:
     assert "hunter2" not in str(refused(encoded(type="SetVariables", payload=secret)))
 
 
+def test_the_complaint_is_in_the_words_of_json() -> None:
+    error = refused(encoded(type="RequestStartTransaction", payload={"idToken": "ABC", "evseId": 1}))
+    assert str(error) == "payload.idToken: must be an object"
+
+
 def test_every_repeat_of_a_command_carries_the_same_derived_id() -> None:
     raw = encoded(type="RequestStartTransaction", payload={"idToken": {"idToken": "A"}})
     first, second = decode_command(raw), decode_command(raw)
