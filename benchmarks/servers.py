@@ -43,7 +43,7 @@ _LIMITS = {
     "LIMITS__MESSAGES_PER_SECOND": "10000",
     "LIMITS__MESSAGE_BURST": "100000",
     "LIMITS__CONNECTS_PER_MINUTE": "100000",
-    "KAFKA__FETCH_MAX_WAIT": "250ms",  # the gateway's own default; `ocpp_local` sets one for the embedded broker
+    "KAFKA__FETCH_MAX_WAIT": "500ms",  # the gateway's own default; `ocpp_local` sets one for the embedded broker
 }
 _PARTITIONS = 16
 TLS_STATIONS = 10_000

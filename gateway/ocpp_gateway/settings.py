@@ -128,7 +128,7 @@ class Kafka(_Group):
     consumer_group: str = Field(
         "chargegateway.commands", min_length=1, description="Group id under which command offsets are committed."
     )
-    fetch_max_wait: Duration = Field(0.25, description="Longest wait of the broker for a fetch without data.")
+    fetch_max_wait: Duration = Field(0.5, description="Longest wait of the broker for a fetch without data.")
 
     @model_validator(mode="after")
     def _sasl_is_complete(self) -> Self:
