@@ -21,7 +21,7 @@ from tests.testbed.redis import RedisCluster, RedisServer
 
 _MARKED_BY_FIXTURE = {
     "kafka": {"kafka", "private_kafka", "private_kafka_cluster", "make_topics"},
-    "redis": {"redis_server", "redis_cluster", "private_redis"},
+    "redis": {"redis_server", "redis_cluster", "private_redis", "module_redis", "package_redis"},
 }
 _kept_folders = pytest.StashKey[list[str]]()
 
