@@ -234,11 +234,21 @@ def is_positive(type_name: str, payload: Mapping[str, Any]) -> bool:
     string counts as negative.
     """
     entry = COMMAND_TYPES[type_name]
-    if "status" in payload and payload["status"] not in entry.positive:
+    if "status" in payload and not _among(payload["status"], entry.positive):
         return False
     lists = _STATUS_LISTS if entry.name == "OcppCall" else (entry.status_list,) if entry.status_list else ()
     for name, field in lists:
-        for item in payload.get(name) or ():
-            if not isinstance(item, dict) or (field in item and item[field] not in entry.positive):
+        items = payload.get(name)
+        if items is None:
+            continue
+        if not isinstance(items, list):
+            return False
+        for item in items:
+            if not isinstance(item, dict) or (field in item and not _among(item[field], entry.positive)):
                 return False
     return True
+
+
+def _among(status: object, positive: frozenset[str]) -> bool:
+    # An answer may break its schema: an object, for one, cannot even be looked up in a set.
+    return isinstance(status, str) and status in positive

@@ -9,6 +9,7 @@ from ocpp_contract.outcome import Outcome
 from ocpp_gateway.core.dialect import Dialect
 from ocpp_gateway.core.flight import Answer, CallError, Report
 from ocpp_gateway.core.handlers import Call, DownlinkContext, Invalid, Unsupported
+from ocpp_gateway.core.inbound import MAPPING_ERRORS
 
 
 class VersionCalls:
@@ -48,8 +49,15 @@ class VersionCalls:
         response = dict(answer.payload)
         try:
             status, payload = row.outcome(command.payload, call, response)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        except MAPPING_ERRORS:
+            return Report(Outcome.REJECTED, None, response, "the station's answer breaks its schema")
+        if not _is_status(status):
             return Report(Outcome.REJECTED, None, response, "the station's answer breaks its schema")
         positive = is_positive(command.type, payload if status is None else {**payload, "status": status})
         reason = f"the answer breaks its schema: {'; '.join(answer.schema_errors)}" if answer.schema_errors else None
         return Report(Outcome.ACCEPTED if positive else Outcome.REJECTED, status, payload, reason)
+
+
+def _is_status(status: object) -> bool:
+    """Rows hand on what the station said, which may be any JSON."""
+    return status is None or isinstance(status, str)
