@@ -499,6 +499,13 @@ def test_a_claim_that_arrives_after_its_time_does_nothing() -> None:
     assert story.stored(order) is None
 
 
+def test_only_claims_of_what_is_never_sent_twice_wait_for_replicas() -> None:
+    story = Story("A", settings=replace(SETTINGS, claim_replicas=2))
+    story.connect(S1, "A")
+    story.send(command(1), command(2, safe=True))
+    assert [claim.replicas for claim in story.seen(e.ClaimCommand)] == [2, 0]
+
+
 def test_a_claim_of_ones_own_former_life_is_dead_at_once() -> None:
     story, order = Story("A"), command(expires_in=39)
     story.connect(S1, "A")
@@ -677,6 +684,19 @@ def test_at_the_last_hop_it_is_forwarded_once_the_entry_changed() -> None:
     assert story.outcomes(order) == [ACCEPTED]
 
 
+def test_at_the_last_hop_it_is_forwarded_at_most_so_often() -> None:
+    """The entry did change since the forward that brought it here, and might change again and again."""
+    story, order = Story("A", "B", settings=replace(SETTINGS, hop_interval=5)), command(expires_in=30)
+    story.connect(S1, "B")
+    story.orders[order.id] = order
+    story.put(order.value(story.now), headers=[("cg-hop", b"3"), ("cg-entry-epoch", b"1")])
+    story.passes(3)
+    assert story.seen(e.Append) == []
+    story.passes(5)
+    assert len(story.seen(e.Append)) == 1
+    assert story.outcomes(order) == [ACCEPTED]
+
+
 def test_a_forward_is_finished_when_it_is_acknowledged_not_before() -> None:
     story, order = Story("A", "B"), command(expires_in=20)
     story.connect(S1, "B")
@@ -690,6 +710,27 @@ def test_a_forward_is_finished_when_it_is_acknowledged_not_before() -> None:
     assert story.offset(P0) == 1
     assert len(story.log[P1, e.Lane.NORMAL]) == 2  # unknown means again; copies are harmless
     assert story.written(order) == 1
+
+
+class Full(Story):
+    """Kafka takes no copy of a command: too large with the headers that a copy has."""
+
+    def _serve(self, op: Any) -> Any:
+        if not isinstance(op.effect, e.Append):
+            return super()._serve(op)
+        self.effects.append((self.label(op.process), op.effect))
+        return "too large"
+
+
+def test_a_command_that_can_never_be_forwarded_ends_and_holds_nothing_back() -> None:
+    story, order = Full("A", "B"), command(expires_in=20)
+    story.connect(S1, "B")
+    story.send(order)
+    story.passes(2)
+    assert story.outcomes(order) == [Outcome.INVALID]
+    assert "too large" in (story.results[0].reason or "")
+    assert len(story.seen(e.Append)) == 1
+    assert story.offset(P0) == 1
 
 
 def test_a_result_is_finished_when_it_is_acknowledged_not_before() -> None:

@@ -1,7 +1,8 @@
 """Kafka as the downlink sees it: what core's Kafka effects become on the wire. `Unknown` is the only way a request fails.
 
-What a broker refuses for good would be repeated for ever, so a report that is too large loses its payload and says so, and
-a dead letter that is too large keeps its headers (where the original stands) without the bytes.
+What a broker refuses for good would be repeated for ever, so a report that is too large loses its payload and says so, a
+dead letter that is too large keeps its headers (where the original stands) without the bytes, or at least ours, and core is
+told of a copy that can never be appended.
 """
 
 from __future__ import annotations
@@ -74,16 +75,20 @@ class CommandLog:
             await _known(self._producer.produce(self._dlq, record.key, record.value, headers))
         except KafkaRefused:
             log.error("dead letter is too large, its bytes are left out", extra={"source": where})
-            await _known(self._producer.produce(self._dlq, record.key, None, headers))
+            try:
+                await _known(self._producer.produce(self._dlq, record.key, None, headers))
+            except KafkaRefused:  # it was large by its key or its headers
+                await _known(self._producer.produce(self._dlq, None, None, headers[len(kept) :]))
 
-    async def append(self, effect: Append) -> None:
+    async def append(self, effect: Append) -> str | None:
         topic = self._lanes[effect.lane]
         try:
             await _known(
                 self._producer.produce(topic, effect.key, effect.value, effect.headers, partition=effect.partition)
             )
         except KafkaRefused as refused:
-            raise Unknown(boottime(), str(refused)) from None
+            return str(refused)  # whoever repeats that repeats it for ever
+        return None
 
     async def commit(self, effect: Commit) -> None:
         try:

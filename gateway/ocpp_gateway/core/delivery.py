@@ -174,13 +174,13 @@ class Delivery:
                     return True
                 self._end_work(flight)
             elif flight.reappend:
-                yield from self._append(flight, flight.source.partition, flight.travelled)
-                return True
+                if (yield from self._append(flight, flight.source.partition, flight.travelled)):
+                    return True
             elif isinstance(flight.route, Forward):
                 route = flight.route
-                yield from self._append(flight, route.partition, Travelled(route.hop, route.entry_epoch))
-                yield from ask(flight, Count("commands_forwarded"))
-                return True
+                if (yield from self._append(flight, route.partition, Travelled(route.hop, route.entry_epoch))):
+                    yield from ask(flight, Count("commands_forwarded"))
+                    return True
             else:
                 yield from self._wait_turn(flight)
         return False
@@ -235,9 +235,10 @@ class Delivery:
             yield from self._pause(flight)
         return None
 
-    def _append(self, flight: Flight, partition: Partition, travelled: Travelled) -> Procedure[None]:
+    def _append(self, flight: Flight, partition: Partition, travelled: Travelled) -> Procedure[bool]:
         """A copy that stands for this record: once acknowledged, this one is finished. Unknown: again, copies are
-        harmless because the command record is one."""
+        harmless because the command record is one. False: Kafka will never take the copy (its headers made it too large),
+        so the command ends here; pinned for ever it would hold back the watermark."""
         self._turns.step_aside(flight)
         copy = Append(
             flight.source.lane,
@@ -246,7 +247,10 @@ class Delivery:
             flight.source.value or b"",
             onward_headers(flight.source, flight.deadline_us, travelled),
         )
-        yield from sure(flight, copy, self._settings.retry_interval)
+        impossible = yield from sure(flight, copy, self._settings.retry_interval)
+        if impossible is not None:
+            flight.refused = Outcome.INVALID, f"cannot be passed on: {impossible}"
+        return impossible is None
 
     # ----------------------------------------------------------------------------------------------- whose turn it is
     def _wait_turn(self, flight: Flight) -> Procedure[None]:

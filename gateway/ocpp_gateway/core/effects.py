@@ -366,7 +366,8 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """-> None once acknowledged. To the command topic of `lane`, exactly this partition: forward and re-append."""
+    """-> str | None: None once acknowledged, else why Kafka will never take it (too large with its headers). To the command
+    topic of `lane`, exactly this partition: forward and re-append."""
 
     lane: Lane
     partition: Partition
