@@ -96,7 +96,7 @@ class Inbound:
         self.decision = decision
         if decision is not None and self.transaction_id is not None:
             given = decision.get("transactionId")
-            if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) <= 10:
+            if isinstance(given, str) and given.isascii() and given.removeprefix("-").isdigit() and len(given) <= 11:
                 given = int(given)
             if type(given) is int and -(2**31) <= given < 2**31:
                 self.transaction_id = given

@@ -848,3 +848,15 @@ def test_large_calls_stop_the_reading_sooner() -> None:
         assert not talk.session.full
         talk.hear([2, f"{number}", "DataTransfer", {"vendorId": "v", "data": "x" * 6_000}])
     assert talk.session.full
+
+
+@pytest.mark.parametrize(("given", "answered"), [("-5", -5), ("0", 0), ("2147483647", 2147483647)])
+def test_a_backend_may_give_any_transaction_id_that_the_contract_allows(given: str, answered: int) -> None:
+    talk = Conversation(VERSIONS["ocpp1.6"], SessionPolicy(asks=frozenset({"start"})))
+    start = {"connectorId": 1, "idTag": "T", "meterStart": 0, "timestamp": "2026-11-22T10:00:00Z"}
+    talk.hear([2, "1", "StartTransaction", start])
+    talk.recalled(None)
+    talk.decided({"idTokenInfo": {"status": "Accepted"}, "transactionId": given})
+    assert talk.event["data"]["transactionId"] == given
+    talk.acknowledged()
+    assert talk.answer[2]["transactionId"] == answered
