@@ -43,7 +43,7 @@ class Size:
     profile_seconds: int
 
 
-FULL = Size(rounds=3, messages=30_000, open_messages=10_000, idle=3_000, commands=1_500, profile_seconds=15)
+FULL = Size(rounds=3, messages=20_000, open_messages=10_000, idle=3_000, commands=1_000, profile_seconds=15)
 QUICK = Size(rounds=1, messages=10_000, open_messages=5_000, idle=2_000, commands=300, profile_seconds=5)
 
 

@@ -37,7 +37,7 @@ def keep(part: str, command: str, figures: dict[str, Any]) -> dict[str, Any]:
         "figures": figures,
     }
     parts["surroundings"] = surroundings()
-    FILE.write_text(json.dumps(parts, indent=1, sort_keys=True) + "\n")
+    FILE.write_text(json.dumps(parts, indent=1) + "\n")
     return parts
 
 

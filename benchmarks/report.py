@@ -162,3 +162,7 @@ _ORDER = {
     "crowd": _crowd,
     "profile": _profile,
 }
+
+
+if __name__ == "__main__":
+    write()  # `python -m benchmarks.report`: the same figures, after `reading.md` was changed
