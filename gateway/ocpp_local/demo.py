@@ -128,7 +128,7 @@ class Demo:
             broker=self.broker.value,
             replace_after=2.0,
             settings=SETTINGS,
-            pace=Pace(lease=LEASE, quiet=2.0, ceiling=10.0),
+            pace=Pace(quiet=2.0, ceiling=10.0),
             on_plan=lambda planned: self.teller.say(f"plan {planned.plan.generation}: {planned.reason}"),
             on_change=self._changed,
         )

@@ -54,7 +54,7 @@ class Stage:
             PARTITIONS,
             lambda: self.pods,
             first_wait_for=2,
-            pace=Pace(lease=0.5, quiet=0.0, ceiling=0.0),  # type: ignore[arg-type]
+            pace=Pace(silence=0.5, quiet=0.0, ceiling=0.0),  # type: ignore[arg-type]
         )
 
     def add(self, name: str, uid: str = "") -> PretendedPod:

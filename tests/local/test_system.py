@@ -26,7 +26,7 @@ SETTINGS = {"OWNERSHIP__LEASE": "4s", "OWNERSHIP__RENEW_INTERVAL": "1s", "OWNERS
 @asynccontextmanager
 async def running(pods: int) -> AsyncIterator[tuple[System, Backend]]:
     wanted = Wanted(
-        pods=pods, partitions=8, replace_after=None, settings=SETTINGS, pace=Pace(lease=LEASE, quiet=1.0, ceiling=5.0)
+        pods=pods, partitions=8, replace_after=None, settings=SETTINGS, pace=Pace(silence=LEASE, quiet=1.0, ceiling=5.0)
     )
     async with (
         System.started(wanted) as system,

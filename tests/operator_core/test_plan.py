@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocpp_contract.ids import Incarnation, Partition, PodName
 from ocpp_operator.core.plan import Cause, Pace, Plan, Planned, Pod, Seat, plan, releasable
 
-PACE = Pace(lease=15.0, quiet=3.0, ceiling=30.0)
+PACE = Pace(silence=15.0, quiet=3.0, ceiling=30.0)
 
 
 def pod(name: str, uid: str | None = None, **changes: object) -> Pod:
@@ -72,7 +72,7 @@ def test_a_restarted_container_keeps_its_seat() -> None:
     assert plan(before, [pod("a"), restarted], 4, 0.0, PACE).plan == before
 
 
-def test_a_missing_record_is_no_death_until_it_was_absent_for_a_lease() -> None:
+def test_a_missing_record_is_no_death_until_it_was_silent_for_long_enough() -> None:
     before = seated(a=[0, 1], b=[2, 3])
     unsure = plan(before, [pod("a"), silent("b", 100.0)], 4, 114.9, PACE)
     assert unsure.plan == before
@@ -141,7 +141,7 @@ def test_a_silent_pod_holds_up_balance_but_not_the_placing_of_the_homeless() -> 
     pods = [pod("a"), silent("b", 0.0), pod("d")]
     after = plan(before, pods, 7, 10.0, PACE)
     assert held(after) == {"a": [0, 1, 2], "b": [3, 4, 5], "d": [6]}
-    assert after.look_again_at == 15.0, "its lease, not the end of the quiet time: nothing can happen before"
+    assert after.look_again_at == 15.0, "the silence, not the end of the quiet time: nothing can happen before"
 
 
 def test_a_pod_that_applied_more_than_is_stored_gets_its_seat_under_a_higher_generation() -> None:

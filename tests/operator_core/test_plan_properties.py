@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ocpp_contract.ids import Incarnation, Partition, PodName
 from ocpp_operator.core.plan import Cause, Pace, Plan, Planned, Pod, Seat, plan
 
-PACE = Pace(lease=15.0, quiet=3.0, ceiling=30.0)
+PACE = Pace(silence=15.0, quiet=3.0, ceiling=30.0)
 NAMES = [f"gw-{n}" for n in range(7)]
 
 
@@ -94,7 +94,7 @@ def test_no_leaving_or_dead_pod_keeps_a_seat(case: tuple[Plan, list[Pod], int, f
         assert seen[name].uid == seat.uid
         assert not seen[name].leaving
         since = seen[name].absent_since
-        assert since is None or now - since < PACE.lease
+        assert since is None or now - since < PACE.silence
     assert able(pods) <= found.seats.keys(), "every pod that is able to serve has a seat, an empty one at least"
 
 

@@ -12,8 +12,9 @@ without need (every move closes and opens a mailbox). In order of weight:
 A leaving pod (draining, being deleted) loses its seat here, and its own annotation is not touched: it goes on serving until it
 releases, partition by partition, and the successors' takes are refused until then. So the gap is one compare-and-set.
 
-A pod whose `pod:` record is merely missing keeps its partitions: only a pod that is gone from the list, or whose record the
-observer itself saw absent for a full lease, counts as dead (docs: protocol.md, "Who is who").
+A pod whose `pod:` record is missing for a moment keeps its partitions: only a pod that is gone from the list, or whose record
+the observer itself saw absent for `Pace.silence`, loses its seat. That is a plan and no death: the record lives as long as the
+leases that are renewed with it, so whoever is silent has lost its rights already, and a take is refused otherwise (ADR 46).
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Cause(StrEnum):
     GONE = "gone"
     """Their pod is gone from the list."""
     SILENT = "silent"
-    """Their pod's record has been absent for a full lease."""
+    """Their pod's record has been absent for `Pace.silence`: its leases are over."""
     LEAVING = "leaving"
     """Their pod is leaving; it serves until it releases."""
     BALANCE = "balance"
@@ -106,15 +107,16 @@ class Planned:
     reason: str
     """For people: status, events, logs."""
     look_again_at: float | None
-    """When time alone changes the outcome (a lease of absence, the end of the quiet time); None: only news can."""
+    """When time alone changes the outcome (the end of the silence, or of the quiet time); None: only news can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How patient the planner is; seconds."""
 
-    lease: float = 15.0
-    """Absence of a record after which its pod counts as dead."""
+    silence: float = 2.0
+    """Absence of a record after which its pod's partitions are planned elsewhere. The record itself outlives the last renewal by
+    a lease, so a frozen pod's partitions have owners again a lease and this long after its last renewal."""
     quiet: float = 3.0
     """The set of pods must be unchanged for so long before things move for balance alone."""
     ceiling: float = 30.0
@@ -186,7 +188,7 @@ def _sort_out(
             cause = Cause.GONE
         elif pod.leaving:
             cause = Cause.LEAVING
-        elif pod.incarnation is None and pod.absent_since is not None and now - pod.absent_since >= pace.lease:
+        elif pod.incarnation is None and pod.absent_since is not None and now - pod.absent_since >= pace.silence:
             cause = Cause.SILENT
         if cause is None:
             kept[name] = seat.partitions
@@ -273,7 +275,7 @@ def _seats(
 
 def _look_again(following: Plan, waiting: bool, pods: Sequence[Pod], now: float, pace: Pace) -> float | None:
     times = [
-        pod.absent_since + pace.lease
+        pod.absent_since + pace.silence
         for pod in pods
         if pod.incarnation is None and pod.absent_since is not None and pod.name in following.seats
     ]
@@ -303,7 +305,7 @@ def _reason(previous: Plan, following: Plan, moves: Sequence[Move]) -> str:
 _WORDS = {
     Cause.UNOWNED: "unowned",
     Cause.GONE: "of {} (gone)",
-    Cause.SILENT: "of {} (silent for a lease)",
+    Cause.SILENT: "of {} (silent)",
     Cause.LEAVING: "of {} (leaving)",
     Cause.BALANCE: "of {} for balance",
 }
