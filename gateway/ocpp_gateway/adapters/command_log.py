@@ -46,7 +46,8 @@ class CommandLog:
 
     async def publish_result(self, effect: PublishResult) -> None:
         result = effect.result
-        event = CloudEvent(result.ce_id, self._source, RESULT_TYPE, result.charge_point_id, result.at)
+        traceparent = effect.traceparent.decode("ascii", "ignore") if effect.traceparent is not None else None
+        event = CloudEvent(result.ce_id, self._source, RESULT_TYPE, result.charge_point_id, result.at, traceparent)
         key, headers = result.charge_point_id.encode(), event.to_headers()
         try:
             await _known(self._producer.produce(self._results, key, result.to_json(), headers))

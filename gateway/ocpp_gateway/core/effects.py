@@ -354,6 +354,8 @@ class PublishResult:
     """-> None once acknowledged. To `command-results`, key charge point id, ce_id from the result itself."""
 
     result: CommandResult
+    traceparent: bytes | None = None
+    """The command's own, carried on (W3C Trace Context)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ocpp_contract.commands import Command
 from ocpp_contract.ids import PodName
+from ocpp_contract.names import TRACEPARENT
 from ocpp_contract.outcome import CommandResult, Outcome
 from ocpp_contract.times import format_time, from_us
 from ocpp_gateway.core.command_record import CommandMemory, Meeting, Observation, Owner, age_of, meet
@@ -179,7 +180,9 @@ class Endings:
             if isinstance(stored, Done):
                 done = stored
         self.remember(flight, done)
-        yield from sure(flight, PublishResult(done.result), self._settings.retry_interval)
+        yield from sure(
+            flight, PublishResult(done.result, flight.source.header(TRACEPARENT)), self._settings.retry_interval
+        )
         yield from ask(flight, Count("command_outcomes", (done.result.outcome.value,)))
         if done.result.outcome.dead_letter:
             reason = f"{done.result.outcome.value}: {done.result.reason or 'deadline passed'}"

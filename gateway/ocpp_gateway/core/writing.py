@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TypeAlias
 
+from ocpp_contract.names import TRACEPARENT
 from ocpp_contract.outcome import Outcome
 from ocpp_gateway.core.command_record import CommandMemory
 from ocpp_gateway.core.directory import Directory
@@ -251,7 +252,9 @@ class Writing:
         )
         if pending.answer is None:
             result = self._endings.result(flight, Outcome.TIMED_OUT, "no answer yet")
-            yield from sure(flight, PublishResult(result), self._settings.retry_interval)
+            yield from sure(
+                flight, PublishResult(result, flight.source.header(TRACEPARENT)), self._settings.retry_interval
+            )
             yield from ask(flight, Count("command_outcomes", (Outcome.TIMED_OUT.value,)))
 
 
