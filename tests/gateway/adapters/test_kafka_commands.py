@@ -70,9 +70,11 @@ class Lanes:
 
 
 @asynccontextmanager
-async def lanes_on(bootstrap: str, fresh_name, partitions: int = 3) -> AsyncIterator[Lanes]:
+async def lanes_on(
+    bootstrap: str, fresh_name, partitions: int = 3, settings: Mapping[str, str] = SETTINGS
+) -> AsyncIterator[Lanes]:
     lanes = Lanes(bootstrap, fresh_name("commands-down"), fresh_name("commands-urgent"), fresh_name("group"))
-    await create_topics(bootstrap, dict.fromkeys(lanes.topics.values(), partitions), SETTINGS)
+    await create_topics(bootstrap, dict.fromkeys(lanes.topics.values(), partitions), settings)
     lanes.producer.start()
     try:
         yield lanes
@@ -97,6 +99,23 @@ async def test_both_lanes_arrive_whole_with_time_key_and_headers(lanes: Lanes) -
     assert normal == SourceRecord(Lane.NORMAL, P1, 0, normal.timestamp_ms, b"CP1", b"1", (("cg-hop", b"2"),))
     assert normal.timestamp_ms > 1_700_000_000_000
     assert (urgent.lane, urgent.key, urgent.value, urgent.offset) == (Lane.URGENT, None, None, 0)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_however_backends_or_the_topic_compress_it_is_read(kafka: KafkaServer, fresh_name, codec: str) -> None:
+    """One record that cannot be unpacked would hold up the whole lane."""
+    settings = {**SETTINGS, "compression.type": codec}
+    async with (
+        lanes_on(kafka.bootstrap, fresh_name, partitions=1, settings=settings) as lanes,
+        lanes.consuming() as (
+            consumer,
+            mailbox,
+        ),
+    ):
+        consumer.start_fetch(P0, BOTH_FROM_START)
+        await lanes.send(range(20), partition=0)
+        await mailbox.until(20, timeout=10)
+    assert mailbox.values(0) == list(range(20))
 
 
 async def test_fetching_starts_at_the_offset_given_per_lane(lanes: Lanes) -> None:
