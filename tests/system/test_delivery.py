@@ -46,6 +46,16 @@ async def test_a_late_answer_upgrades_timed_out(site: Site) -> None:
         assert len(station.received("RemoteStartTransaction")) == 1
 
 
+async def test_the_traceparent_of_a_command_is_carried_on_to_its_result(site: Site) -> None:
+    traceparent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with _station(site) as station:
+        sent = await site.send(station.name, "RequestStartTransaction", START, headers=[("traceparent", traceparent)])
+        await station.answer(await station.next_call(), {"status": "Accepted"})
+        assert await site.outcome(sent) == "Accepted"
+        [record] = site.results(sent)
+        assert record.headers["traceparent"] == traceparent
+
+
 async def test_after_timed_out_the_next_command_goes_out_and_answers_match_by_id(site: Site) -> None:
     """The late answer to the first must not end the second."""
     async with _station(site) as station:
