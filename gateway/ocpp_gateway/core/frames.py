@@ -56,6 +56,8 @@ class ErrorFrame(NamedTuple):
     code: str
     description: str
     details: dict[str, Any]
+    short: bool = False
+    """Fewer than the five elements that the specification asks for."""
 
 
 class BrokenFrame(Exception):
@@ -155,6 +157,7 @@ def _error(kind: int, message: list[Any]) -> ErrorFrame:
         code if type(code) is str else str(code),
         description if type(description) is str else "",
         details if type(details) is dict else {},
+        len(message) < 5,
     )
 
 

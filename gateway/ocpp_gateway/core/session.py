@@ -40,6 +40,8 @@ from ocpp_gateway.core.reception import refuse
 from ocpp_gateway.core.session_effects import Count, Send, SessionEffect
 from ocpp_gateway.core.station_calls import StationCalls
 
+_MESSAGE_ID = 36  # characters, OCPP-J 1.6 section 4.1.4 and Part 4 of 2.x; longer ones are echoed and counted
+
 
 class Session:
     """Never raises on what a station sent. Not thread-safe."""
@@ -95,6 +97,8 @@ class Session:
         except BrokenFrame as broken:
             self._refuse_broken(broken, effects)
             return effects
+        if frame is not None and len(frame.message_id) > _MESSAGE_ID:
+            effects.append(Count("quirks", "long message id"))
         if type(frame) is Frame:
             kind = frame.type
             if kind == frames.CALL or (kind == frames.SEND and self._dialect.version.sends):
@@ -104,6 +108,8 @@ class Session:
             else:
                 self._refuse_type(kind, frame.message_id, effects)
         elif type(frame) is ErrorFrame:
+            if frame.short:
+                effects.append(Count("quirks", "short CALLERROR"))
             if frame.type == frames.CALLERROR:
                 self._ours.error(frame, effects)
             else:

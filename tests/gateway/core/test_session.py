@@ -121,6 +121,18 @@ def test_without_a_time_of_its_own_a_message_occurred_when_it_came(talk: Convers
 
 
 @pytest.mark.parametrize(
+    ("raw", "quirk"),
+    [
+        (b'[2,"' + b"i" * 37 + b'","Heartbeat",{}]', "long message id"),
+        (b'[4,"nobody","GenericError","x"]', "short CALLERROR"),
+    ],
+)
+def test_quirks_of_the_field_are_borne_and_counted(talk: Conversation, raw: bytes, quirk: str) -> None:
+    talk.hear(raw)
+    assert quirk in [count.label for count in talk.some(Count) if count.name == "quirks"]
+
+
+@pytest.mark.parametrize(
     ("raw", "answer"),
     [
         (b"\xff\xff", [4, "-1", "ProtocolError"]),
