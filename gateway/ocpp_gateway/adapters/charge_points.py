@@ -185,7 +185,7 @@ class ChargePointSocket(WebSocketStream):
     def _message(self, text: str) -> None:
         try:
             self._handler.on_text(text)
-        except Exception:
+        except Exception:  # a mistake in one session closes its socket and nothing else
             log.exception("session failed", extra={"peer": self.peer})
             self._fail(CloseCode.INTERNAL_ERROR, "")
 

@@ -235,7 +235,7 @@ class Conversation:
                         },
                     )
                     self.carry_out(self.session.refused(token))
-            except Exception:
+            except Exception:  # raised again: the producer logs it, this station gets a new start
                 self._give_up()
                 raise
 
@@ -281,7 +281,7 @@ class Conversation:
     async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception:
+        except Exception:  # raised again: `Background` logs and counts it, this station gets a new start
             self._give_up()
             raise
 

@@ -226,7 +226,7 @@ class Listeners:
         except (ssl.SSLError, ConnectionError) as error:
             self._shared.count("handshake_failed", "tls" if port.options.tls else "gone")
             log.info("connection failed before the request", extra={"peer": address, "reason": str(error)})
-        except Exception:
+        except Exception:  # one handshake's trouble, whatever it is, must not end the port
             self._shared.count("handshake_failed", "error")
             log.exception("admission failed", extra={"peer": address})
             if opening is not None and not opening.answered and not opening.lost.is_set():
@@ -268,7 +268,7 @@ class Listeners:
                 try:
                     opening.accept(answer.subprotocol)
                     connection.open(opening.transport, answer.open, opening.surplus())
-                except Exception:
+                except Exception:  # raised again: only the registration is undone here
                     answer.abandoned()
                     raise
             else:
