@@ -356,7 +356,7 @@ async def test_a_record_of_another_run_counts_as_absent_and_only_its_holder_brin
 
 
 async def test_a_claim_that_too_few_replicas_confirmed_is_unknown(redis_server: RedisServer, redis_prefix: str) -> None:
-    async with opened(redis_server.port, prefix=redis_prefix, timeout=0.2) as (store, _):
+    async with opened(redis_server.port, prefix=redis_prefix, timeout=2.0) as (store, _):
         epoch = (await store.execute(registration())).epoch
         command = command_id()
         with pytest.raises(effects.Unknown, match="0 of 1 replicas"):
