@@ -34,13 +34,13 @@ setup: $(VENV)/.dev  ## make .venv with everything that development needs
 setup-local: $(VENV)/.local
 
 lock: $(BIN)/uv  ## renew the hashed locks in requirements/
-	@for extra in gateway client; do \
+	@for extra in gateway client operator; do \
 	  VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --python-version 3.11 --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --python-version 3.11 --extra local pyproject.toml requirements/build.in -o requirements/local.txt
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" --python-version 3.11 --extra local --group dev pyproject.toml -o requirements/dev.txt
+	  --custom-compile-command "make lock" --python-version 3.11 --extra local --extra operator --group dev pyproject.toml -o requirements/dev.txt
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --python-version 3.11 requirements/installer.in -o requirements/installer.txt
 
@@ -56,7 +56,7 @@ test: setup lint types imports testbed  ## everything: lint, types, import rules
 	$(BIN)/python -m pytest
 
 test-fast: setup  ## the pure tests only
-	$(BIN)/python -m pytest -q -m "not kafka and not redis and not system and not node" tests/contract tests/gateway/core tests/operator_core tests/client
+	$(BIN)/python -m pytest -q -m "not kafka and not redis and not system and not node and not kubernetes" tests/contract tests/gateway/core tests/operator_core tests/client
 
 lint: setup  ## ruff
 	$(BIN)/ruff check .
