@@ -43,6 +43,8 @@ lock: $(BIN)/uv  ## renew the hashed locks in requirements/
 	  --custom-compile-command "make lock" --python-version 3.11 --extra local --extra operator --group dev pyproject.toml -o requirements/dev.txt
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --python-version 3.11 requirements/installer.in -o requirements/installer.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --python-version 3.11 requirements/build.in -o requirements/build.txt
 
 # --- run it -------------------------------------------------------------------------------------------------------
 demo: setup-local  ## the whole story on this machine: connect, charge, command, kill a gateway, account for everything
