@@ -40,7 +40,7 @@ def access(kafka: KafkaServer) -> KafkaAccess:
 
 @pytest.fixture
 def redis_access(redis_server: RedisServer, redis_prefix: str) -> RedisAccess:
-    return RedisAccess(redis_server.url, prefix=redis_prefix)
+    return RedisAccess(redis_server.url, prefix=redis_prefix, timeout=10.0)
 
 
 @pytest.fixture

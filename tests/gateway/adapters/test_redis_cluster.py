@@ -75,7 +75,7 @@ async def test_a_shard_that_is_away_leaves_only_its_own_requests_unknown(
     redis_cluster: RedisCluster, redis_prefix: str
 ) -> None:
     ports = [node.port for node in redis_cluster.nodes]
-    async with opened(*ports, prefix=redis_prefix, timeout=0.5, cluster=True) as (store, _):
+    async with opened(*ports, prefix=redis_prefix, timeout=2.0, cluster=True) as (store, _):
         taken = [await store.execute(effects.Take(Partition(n), A, 0, True)) for n in range(30)]
         held = tuple(effects.HeldPartition(Partition(n), reply.epoch) for n, reply in enumerate(taken))
         away = _owner(redis_cluster, key_slot(store.keys.partition(Partition(0)).encode()))

@@ -18,7 +18,7 @@ from ocpp_contract.ids import ChargePointId
 from ocpp_gateway.adapters.redis_link import Address, Link, LinkLost, RedisAccess, WrongServer
 from ocpp_gateway.adapters.station_projection import Applied, StationProjection
 from ocpp_gateway.core import effects
-from tests.gateway.adapters.test_redis_store import FAR, A, P, command_id, opened, registration, until
+from tests.gateway.adapters.test_redis_store import FAR, PATIENT, A, P, command_id, opened, registration, until
 from tests.testbed.processes import free_port
 from tests.testbed.redis import RedisCluster, RedisServer
 
@@ -31,7 +31,7 @@ def servers() -> Iterator[ExitStack]:
 
 
 async def test_what_is_asked_in_one_turn_is_answered_in_order(redis_server: RedisServer) -> None:
-    link = await Link.open(Address("127.0.0.1", redis_server.port), RedisAccess())
+    link = await Link.open(Address("127.0.0.1", redis_server.port), RedisAccess(timeout=PATIENT))
     try:
         futures = [link.request(("ECHO", str(n)))[0] for n in range(500)]
         assert [await future for future in futures] == [str(n).encode() for n in range(500)]
@@ -43,7 +43,7 @@ async def test_what_is_asked_in_one_turn_is_answered_in_order(redis_server: Redi
 
 
 async def test_every_script_is_known_to_the_server_once_the_link_is_open(redis_server: RedisServer) -> None:
-    link = await Link.open(Address("127.0.0.1", redis_server.port), RedisAccess())
+    link = await Link.open(Address("127.0.0.1", redis_server.port), RedisAccess(timeout=PATIENT))
     try:
         [known] = link.request(("SCRIPT", "EXISTS", *(script.sha1 for script in scripts.ALL)))
         assert await known == [1] * len(scripts.ALL)
@@ -52,7 +52,7 @@ async def test_every_script_is_known_to_the_server_once_the_link_is_open(redis_s
 
 
 async def test_a_silent_server_ends_the_link_and_everything_on_it(private_redis: RedisServer) -> None:
-    link = await Link.open(Address("127.0.0.1", private_redis.port), RedisAccess(timeout=0.2))
+    link = await Link.open(Address("127.0.0.1", private_redis.port), RedisAccess(timeout=1.0))
     try:
         private_redis.pause()
         futures = link.request(("ECHO", "1"), ("ECHO", "2"))
@@ -60,19 +60,19 @@ async def test_a_silent_server_ends_the_link_and_everything_on_it(private_redis:
         assert link.lost.is_set()
         assert isinstance(await link.request(("ECHO", "3"))[0], LinkLost)
         with pytest.raises(TimeoutError):
-            await Link.open(Address("127.0.0.1", private_redis.port), RedisAccess(timeout=0.2))
+            await Link.open(Address("127.0.0.1", private_redis.port), RedisAccess(timeout=1.0))
     finally:
         private_redis.resume()
         await link.close()
 
 
 async def test_our_own_stall_is_not_the_server_s_silence(redis_server: RedisServer) -> None:
-    link = await Link.open(Address("127.0.0.1", redis_server.port), RedisAccess(timeout=0.1))
+    link = await Link.open(Address("127.0.0.1", redis_server.port), RedisAccess(timeout=0.5))
     try:
         [future] = link.request(("ECHO", "1"))
         await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
-        stalled_until = loop.time() + 0.4
+        stalled_until = loop.time() + 1.0
         while loop.time() < stalled_until:  # as a long computation on the loop does
             pass
         assert await future == b"1"
@@ -99,14 +99,16 @@ async def test_tls_and_acl(servers: ExitStack, tmp_path: Path) -> None:
         )
     password = tmp_path / "password"
     password.write_text("open sesame\n")
-    access = RedisAccess(username="gateway", password_file=password, tls=True, ca_file=tmp_path / "ca.pem")
+    access = RedisAccess(
+        username="gateway", password_file=password, tls=True, ca_file=tmp_path / "ca.pem", timeout=PATIENT
+    )
     link = await Link.open(Address("localhost", port), access)
     assert await link.request(("ACL", "WHOAMI"))[0] == b"gateway"
     # SCRIPT LOAD was not allowed: EVAL hands a script over when it is needed.
     assert isinstance(await link.request(("EVALSHA", scripts.MARK_RUN.sha1, 1, "k"))[0], ResponseError)
     await link.close()
     with pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
-        await Link.open(Address("localhost", port), RedisAccess(tls=True))
+        await Link.open(Address("localhost", port), RedisAccess(tls=True, timeout=PATIENT))
     password.write_text("wrong")
     with pytest.raises(AuthenticationError):
         await Link.open(Address("localhost", port), access)
@@ -123,7 +125,7 @@ async def test_the_acl_of_the_docs_is_enough(servers: ExitStack, redis_cluster: 
         for node in nodes:
             with node.client() as client:
                 client.execute_command(*line.split())
-        access = RedisAccess(username="gateway", password_file=password)
+        access = RedisAccess(username="gateway", password_file=password, timeout=2.0)  # half of it is waited out below
         async with opened(*(node.port for node in nodes), cluster=cluster, access=access) as (store, _):
             epoch = (await store.execute(registration())).epoch
             command, station = command_id(), ChargePointId("CP-1")
@@ -149,7 +151,7 @@ async def test_the_acl_of_the_docs_is_enough(servers: ExitStack, redis_cluster: 
 
 async def test_a_server_that_may_evict_is_named(servers: ExitStack, caplog: pytest.LogCaptureFixture) -> None:
     server = servers.enter_context(RedisServer("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"))
-    link = await Link.open(Address("127.0.0.1", server.port), RedisAccess())
+    link = await Link.open(Address("127.0.0.1", server.port), RedisAccess(timeout=PATIENT))
     await link.close()
     assert "maxmemory-policy is allkeys-lru" in caplog.text
 
@@ -157,7 +159,10 @@ async def test_a_server_that_may_evict_is_named(servers: ExitStack, caplog: pyte
 async def test_a_replica_is_not_served_and_its_promotion_is_another_run(servers: ExitStack) -> None:
     master = servers.enter_context(RedisServer("--repl-diskless-sync-delay", "0"))
     replica = servers.enter_context(RedisServer("--replicaof", "127.0.0.1", str(master.port)))
+    # A replica counts for WAIT at offset 0 as soon as the snapshot was sent to it. It confirms writes only when it has loaded
+    # that, so one write has to be confirmed before the claim's WAIT, which is not asked twice, can be expected to succeed.
     with master.client() as client:
+        client.set("written", "before the claim")
         await until(lambda: client.wait(1, 100) == 1)
 
     async with opened(master.port) as (store, _):
@@ -166,10 +171,10 @@ async def test_a_replica_is_not_served_and_its_promotion_is_another_run(servers:
         assert isinstance(await store.execute(claim), effects.Claimed)
 
     with pytest.raises(WrongServer, match="no master but slave"):
-        await Link.open(Address("127.0.0.1", replica.port), RedisAccess())
+        await Link.open(Address("127.0.0.1", replica.port), RedisAccess(timeout=PATIENT))
     with replica.client() as client:
         client.execute_command("REPLICAOF NO ONE")
-    link = await Link.open(Address("127.0.0.1", replica.port), RedisAccess())
+    link = await Link.open(Address("127.0.0.1", replica.port), RedisAccess(timeout=PATIENT))
     await link.close()
     first = replica.run_id()
     assert link.run_id.startswith(first + ".")
@@ -179,7 +184,7 @@ async def test_a_replica_is_not_served_and_its_promotion_is_another_run(servers:
         client.execute_command(f"REPLICAOF 127.0.0.1 {master.port}")
         await until(lambda: client.info("replication")["master_link_status"] == "up")
         client.execute_command("REPLICAOF NO ONE")
-    again = await Link.open(Address("127.0.0.1", replica.port), RedisAccess())
+    again = await Link.open(Address("127.0.0.1", replica.port), RedisAccess(timeout=PATIENT))
     await again.close()
     assert again.run_id.startswith(first + ".")
     assert again.run_id != link.run_id

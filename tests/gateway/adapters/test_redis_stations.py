@@ -13,13 +13,14 @@ from aiokafka import AIOKafkaProducer
 from ocpp_contract.ids import ChargePointId
 from ocpp_contract.registry import CredentialRecord, StationRecord
 from ocpp_gateway.adapters.kafka_connection import KafkaConnection
-from ocpp_gateway.adapters.redis_link import Address
+from ocpp_gateway.adapters.redis_link import Address, RedisAccess
 from ocpp_gateway.adapters.station_projection import Applied, StationProjection
 from ocpp_gateway.adapters.stations import Stations
 from ocpp_gateway.adapters.store import Store, StoreSettings
 from ocpp_gateway.core.effects import Unknown
 from ocpp_gateway.core.registry import StationEntry
 from tests.conftest import MakeTopics
+from tests.gateway.adapters.test_redis_store import PATIENT
 from tests.testbed.kafka import EmbeddedBroker, KafkaServer, create_topics
 from tests.testbed.redis import RedisServer
 
@@ -31,7 +32,8 @@ OLD, NEW = CredentialRecord(("hmac-sha256$a$b",)), CredentialRecord(("hmac-sha25
 @asynccontextmanager
 async def opened(redis: RedisServer, prefix: str) -> AsyncIterator[StationProjection]:
     store = Store(
-        StoreSettings((Address("127.0.0.1", redis.port),), key_prefix=prefix), on_run=lambda shard, run_id: None
+        StoreSettings((Address("127.0.0.1", redis.port),), RedisAccess(timeout=PATIENT), key_prefix=prefix),
+        on_run=lambda shard, run_id: None,
     )
     await store.start()
     try:
