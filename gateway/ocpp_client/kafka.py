@@ -75,13 +75,32 @@ class KafkaAccess:
     async def start(self, client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
         """Raises KafkaUnavailable when no broker answers, and KafkaError for what a broker answers."""
         try:
-            await client.start()
+            await _start(client)
         except (KafkaConnectionError, OSError) as error:
             await stop(client)
             raise KafkaUnavailable(f"Kafka at {', '.join(self.bootstrap_servers)} does not answer: {error}") from error
         except BaseException:
             await stop(client)
             raise
+
+
+async def _start(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Start, so that `stop` closes all that was opened, also after a cancellation.
+
+    aiokafka 0.14: who cancels ``bootstrap`` while it waits for the first metadata loses the connection it asked on, which
+    nobody can close any more. So a cancelled start goes on to its end, mostly one answer of a broker away, before the
+    cancellation counts; what does not end in time is cut off all the same.
+    """
+    starting = asyncio.create_task(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait((starting,), timeout=_STOP_TIMEOUT)
+        finally:
+            starting.cancel()
+        await asyncio.wait((starting,))
+        raise
 
 
 async def stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:

@@ -27,7 +27,7 @@ from aiokafka.structs import TopicPartition
 
 from ocpp_contract.ids import Partition
 from ocpp_gateway.adapters.group_offsets import GroupOffsets
-from ocpp_gateway.adapters.kafka_connection import KafkaConnection, close_consumer
+from ocpp_gateway.adapters.kafka_connection import KafkaConnection, close_consumer, start_client
 from ocpp_gateway.core.effects import Lane, LanePosition, SourceRecord
 
 log = logging.getLogger(__name__)
@@ -200,7 +200,7 @@ class _LaneReader:
                 **self._connection.arguments(),
             )
             try:
-                await consumer.start()
+                await start_client(consumer)
                 # aiokafka 0.14 cannot close a consumer whose background tasks have not taken their first step.
                 await asyncio.sleep(0)
                 backoff = _BACKOFF

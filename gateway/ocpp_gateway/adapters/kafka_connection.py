@@ -199,6 +199,25 @@ class SteadyClient:
                 await self._stopping.wait()
 
 
+async def start_client(client: Any) -> None:
+    """`start()` of a consumer or an admin client; when it is cancelled, the client can be closed with all that it opened.
+
+    aiokafka 0.14: who cancels `bootstrap` while it waits for the first metadata loses the connection it asked on, which
+    nobody can close any more. So a cancelled start goes on to its end, mostly one answer of a broker away, before the
+    cancellation counts; what does not end in time is cut off all the same.
+    """
+    starting = asyncio.create_task(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait((starting,), timeout=_CLOSE_TIMEOUT)
+        finally:
+            starting.cancel()
+        await asyncio.wait((starting,))
+        raise
+
+
 async def close_consumer(consumer: Any) -> None:
     """Stop a consumer, whatever state it is in.
 

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from ocpp_contract.errors import ContractError
 from ocpp_contract.registry import CredentialRecord, StationRecord, parse_key
-from ocpp_gateway.adapters.kafka_connection import KafkaConnection, close_consumer
+from ocpp_gateway.adapters.kafka_connection import KafkaConnection, close_consumer, start_client
 from ocpp_gateway.adapters.redis_shard import StoreUnknown
 from ocpp_gateway.adapters.station_projection import Applied, StationProjection
 
@@ -74,7 +74,7 @@ class Stations:
     async def _learn_partitions(self) -> None:
         admin = AIOKafkaAdminClient(**self._connection.arguments())
         try:
-            await admin.start()
+            await start_client(admin)
             [topic] = await admin.describe_topics([self._topic])
         finally:
             await admin.close()
@@ -162,7 +162,7 @@ class Stations:
 @contextlib.asynccontextmanager
 async def _started(consumer: AIOKafkaConsumer) -> Any:
     try:
-        await consumer.start()
+        await start_client(consumer)
         yield consumer
     finally:
         await close_consumer(consumer)

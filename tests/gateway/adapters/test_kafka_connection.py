@@ -1,14 +1,20 @@
 """The connection to the brokers: TLS and SASL as configured, and clients that can be closed in any state."""
 
 import asyncio
+import gc
 import ssl
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.metadata import MetadataRequest
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -19,7 +25,13 @@ from cryptography.hazmat.primitives.serialization import (
 from ocpp_contract.ids import Partition
 from ocpp_gateway.adapters.commands import CommandConsumer
 from ocpp_gateway.adapters.events import EventProducer
-from ocpp_gateway.adapters.kafka_connection import KafkaConnection, KafkaUnknown, close_consumer, tls_context
+from ocpp_gateway.adapters.kafka_connection import (
+    KafkaConnection,
+    KafkaUnknown,
+    close_consumer,
+    start_client,
+    tls_context,
+)
 from ocpp_gateway.core.effects import Lane, SourceRecord
 from tests.testbed.kafka import KafkaServer, create_topics
 
@@ -151,3 +163,35 @@ async def test_a_consumer_can_be_closed_while_its_fetch_waits_to_be_repeated(pri
     task = asyncio.current_task()
     assert task is not None
     assert not task.cancelling()
+
+
+@pytest.mark.parametrize("make", [AIOKafkaConsumer, AIOKafkaAdminClient])
+async def test_a_client_that_is_cancelled_while_it_starts_leaves_no_connection(
+    kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
+) -> None:
+    """aiokafka 0.14 loses the one on which it waits for the first metadata."""
+    asked = asyncio.Event()
+    send = AIOKafkaConnection.send
+
+    def watched(connection: AIOKafkaConnection, request: Any, **options: Any) -> Any:
+        if isinstance(request, MetadataRequest):
+            asked.set()
+        return send(connection, request, **options)
+
+    async def started_and_closed() -> None:
+        client = make(**KafkaConnection((kafka.bootstrap,)).arguments())
+        try:
+            await start_client(client)
+        finally:
+            await (client.close() if make is AIOKafkaAdminClient else close_consumer(client))
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", watched)
+    starting = asyncio.create_task(started_and_closed())
+    await asked.wait()
+    starting.cancel()
+    await asyncio.wait((starting,))
+    assert starting.cancelled()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert [str(each.message) for each in told if "AIOKafkaConnection" in str(each.message)] == []
