@@ -1,9 +1,9 @@
 """Fixtures for every test: the real servers, started once per run, and names of one's own on them.
 
-`kafka`, `redis_server` and `redis_cluster` live for the whole run; a test takes fresh names on them (`topic_name`,
-`redis_prefix`, `group_name`) instead of a restart. A test that stops, freezes or empties a server takes `private_kafka`
-or `private_redis`. On a machine without a component the tests that need it are skipped and say what is missing; with
-`CI=true` they fail.
+`kafka`, `redis_server`, `redis_cluster` and `kubernetes` live for the whole run; a test takes fresh names on them
+(`make_topics`, `redis_prefix`, `group_name`, `namespace`) instead of a restart. A test that stops, freezes or empties a
+server takes `private_kafka`, `private_redis` or `private_kubernetes`. On a machine without a component the tests that need
+it are skipped and say what is missing; with `CI=true` they fail.
 
 Logs of the servers are kept when a test failed; the summary names their folders.
 """
@@ -19,14 +19,16 @@ import pytest
 
 from tests.testbed.cache import Missing
 from tests.testbed.kafka import EmbeddedBroker, KafkaCluster, KafkaServer, create_topics
+from tests.testbed.kubernetes import KubernetesServer
 from tests.testbed.redis import RedisCluster, RedisServer
 
 _MARKED_BY_FIXTURE = {
     "kafka": {"kafka", "private_kafka", "private_kafka_cluster", "make_topics"},
     "redis": {"redis_server", "redis_cluster", "private_redis", "module_redis", "package_redis"},
+    "kubernetes": {"kubernetes", "namespace", "private_kubernetes"},
 }
-# aiokafka 0.14 can leave a socket behind that it was connecting to a broker when its task was cancelled; tests that harm
-# brokers meet that. Everywhere else an unclosed socket is an error.
+# aiokafka 0.14 leaves the socket behind on which it waits for its first metadata when it is cancelled. Our clients let it end
+# first, but not for longer than seconds; tests that harm brokers meet that. Everywhere else an unclosed socket is an error.
 _HARM_BROKERS = {"private_kafka", "private_kafka_cluster"}
 _kept_folders = pytest.StashKey[list[str]]()
 
@@ -94,6 +96,12 @@ def redis_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
     yield from running(request, RedisCluster)
 
 
+@pytest.fixture(scope="session")
+def kubernetes(request: pytest.FixtureRequest) -> Iterator[KubernetesServer]:
+    """The run's API server with its controllers and no node. Use a `namespace` of your own; never stop it."""
+    yield from running(request, KubernetesServer)
+
+
 # --- servers for one test, to be harmed -------------------------------------------------------------------------------
 
 
@@ -113,6 +121,12 @@ def private_kafka_cluster(request: pytest.FixtureRequest) -> Iterator[KafkaClust
 def private_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A Redis for this test alone, with the same levers and `snapshot`."""
     yield from running(request, RedisServer)
+
+
+@pytest.fixture
+def private_kubernetes(request: pytest.FixtureRequest) -> Iterator[KubernetesServer]:
+    """An API server for this test alone: `stop_api`, `start_api`, `pause_api`, `resume_api`."""
+    yield from running(request, KubernetesServer)
 
 
 # --- names of one's own -----------------------------------------------------------------------------------------------
@@ -138,6 +152,15 @@ def redis_prefix() -> str:
 def group_name() -> str:
     """A consumer group id of this test's own."""
     return _fresh("group")
+
+
+@pytest.fixture
+def namespace(kubernetes: KubernetesServer) -> Iterator[str]:
+    """A fresh namespace on the run's API server. It goes afterwards with all that is in it; nobody waits for that."""
+    name = _fresh("t")
+    kubernetes.make_namespace(name)
+    yield name
+    kubernetes.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 MakeTopics = Callable[..., Awaitable[list[str]]]
@@ -171,12 +194,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """The garbage of a test that harms brokers is collected here: later it would be some other test's ResourceWarning."""
+    """The garbage of a test with Kafka is collected here: later, what it left open would be some other test's ResourceWarning."""
     yield
-    if _HARM_BROKERS & set(getattr(item, "fixturenames", ())):
+    used = set(getattr(item, "fixturenames", ()))
+    if used & _HARM_BROKERS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
+    elif used & _MARKED_BY_FIXTURE["kafka"]:
+        gc.collect()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -1,16 +1,48 @@
-"""`python -m tests.testbed install | status`: fetch what the tests need, or tell what is there."""
+"""`python -m tests.testbed install | status [TIER ...]`: fetch what the tests need, or tell what is there.
+
+The tier `test`, the default, is what `make test` uses. The others are for whoever asks: `node` (a real node), `chart`
+(Helm), `scale` (KWOK).
+
+`python -m tests.testbed run kubernetes` starts the API server that the tests use and keeps it until Ctrl-C.
+"""
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Sequence
+from typing import Protocol
 
+from tests.testbed import components, kubernetes_components
 from tests.testbed.cache import InstallFailed, Missing
-from tests.testbed.components import ALL
+
+TIERS = ("test", "node", "chart", "scale")
+USAGE = f"""usage: python -m tests.testbed install | status [{" | ".join(TIERS)}] ...
+       python -m tests.testbed run kubernetes"""
 
 
-def install() -> int:
+class Component(Protocol):
+    @property
+    def name(self) -> str: ...
+    def find(self) -> object: ...
+    def install(self) -> None: ...
+
+
+def components_of(tier: str) -> Sequence[Component]:
+    if tier == "node":
+        return kubernetes_components.NODE
+    by_tier: dict[str, Sequence[Component]] = {
+        "test": components.ALL,
+        "chart": kubernetes_components.CHART,
+        "scale": kubernetes_components.SCALE,
+    }
+    return by_tier[tier]
+
+
+def install(wanted: Sequence[Component]) -> int:
     """Fetch all. A component that this machine cannot have is named; with CI=true that is a failure."""
     missing = 0
-    for component in ALL:
+    for component in wanted:
         print(f"{component.name}: ", end="", flush=True)
         try:
             component.install()
@@ -25,10 +57,10 @@ def install() -> int:
     return 1 if missing and os.environ.get("CI") else 0
 
 
-def status() -> int:
+def status(wanted: Sequence[Component]) -> int:
     """Tell what is there and what is not; 0 when all is."""
     missing = 0
-    for component in ALL:
+    for component in wanted:
         try:
             print(f"{component.name}: {component.find()}")
         except Missing as reason:
@@ -37,8 +69,36 @@ def status() -> int:
     return 1 if missing else 0
 
 
-if __name__ == "__main__":
+def run_kubernetes() -> int:
+    """An API server to develop against; ends with Ctrl-C and leaves nothing."""
+    from tests.testbed.kubernetes import KubernetesServer
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        with KubernetesServer() as kubernetes:
+            print(f"export KUBECONFIG={kubernetes.kubeconfig}", flush=True)
+            print(f"# {kubernetes.url}, kubectl: {kubernetes.kubectl_program}; Ctrl-C ends it", flush=True)
+            while not ended.wait(0.5):
+                pass
+    except Missing as reason:
+        print(reason, file=sys.stderr)
+        return 1
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
     commands = {"install": install, "status": status}
-    if len(sys.argv) != 2 or sys.argv[1] not in commands:
-        sys.exit("usage: python -m tests.testbed install | status")
-    sys.exit(commands[sys.argv[1]]())
+    match arguments:
+        case ["run", "kubernetes"]:
+            return run_kubernetes()
+        case [command, *tiers] if command in commands and set(tiers) <= set(TIERS):
+            wanted = [component for tier in tiers or ["test"] for component in components_of(tier)]
+            return commands[command](wanted)
+    print(USAGE, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

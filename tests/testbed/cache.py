@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,9 +45,12 @@ def install(destination: Path, fill: Callable[[Path], None]) -> None:
             raise
 
 
-def run(*command: str, cwd: Path | None = None) -> str:
-    """Run an installer; its words are shown only when it fails."""
-    done = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+def run(*command: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
+    """Run an installer, with `environment` added to ours; its words are shown only when it fails."""
+    done = subprocess.run(
+        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        env={**os.environ, **(environment or {})},
+    )  # fmt: skip
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
         raise InstallFailed(f"{' '.join(command)} ended with {done.returncode}:\n{tail}")

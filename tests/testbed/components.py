@@ -1,7 +1,8 @@
 """What the test bed fetches: where each component comes from, how it is verified, where it is found.
 
 Versions are pinned here, in `maven/pom.xml` and in npm's lock files. The Kafka jars are compared with
-`maven/SHA256SUMS`, npm verifies the integrity hashes of its lock, Debian's packages are signed.
+`maven/SHA256SUMS`, npm verifies the integrity hashes of its lock, Debian's packages are signed. Kubernetes' part is in
+`kubernetes_components.py`.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from tests.testbed import cache
 from tests.testbed.cache import InstallFailed, Missing
+from tests.testbed.kubernetes_components import API_SERVER, HADOLINT
 
 HERE = Path(__file__).parent
 KAFKA_VERSION = "4.3.1"
@@ -168,7 +170,7 @@ OCPP_RPC = NodeProject("npm ocpp-rpc (charge points that others wrote)", HERE / 
 NODE_EXAMPLE = NodeProject(
     "npm kafkajs and redis (examples/node)", HERE.parents[1] / "examples" / "node", "npm-example"
 )
-ALL = (KAFKA, REDIS, OCPP_RPC, NODE_EXAMPLE, TANSU)
+ALL = (KAFKA, REDIS, OCPP_RPC, NODE_EXAMPLE, TANSU, *API_SERVER, HADOLINT)
 
 
 def java() -> str:
