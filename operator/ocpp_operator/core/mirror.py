@@ -1,0 +1,141 @@
+"""What the API server showed last: objects by kind, folded together from complete lists and watch events.
+
+A watch alone is not enough. When its stream had to begin anew (the resource version was too old, as after a restart of the API
+server), kopf lists the objects again and hands over those that exist; nobody tells of those that went in between, and they would
+stay here as ghosts: pods that are gone would keep their partitions, children that somebody deleted would never come back. Such a
+second listing shows as events without a type for objects that are known already. The mirror then wants the complete lists
+(`wants_lists`), of every kind, because what ended one stream usually ended all, and a kind whose objects are all gone is not heard of.
+
+Lists and events overtake one another, so an object is replaced only by a newer one: resource versions are compared as numbers, as
+Kubernetes 1.35 and newer promise that they can be and etcd has always made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ocpp_operator.core import kinds, names
+from ocpp_operator.core.kinds import Kind
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """A resource by name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Mirror:
+    """The objects of every watched kind. Nothing here is changed by us: objects are replaced whole."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Kind, dict[Key, Raw]] = {kind: {} for kind in kinds.WATCHED}
+        self._gone: dict[Kind, dict[str, int]] = {kind: {} for kind in kinds.WATCHED}
+        """uid -> version at which it went: an older event must not bring it back."""
+        self.wants_lists = True
+
+    # --- filling --------------------------------------------------------------------------------------------------
+
+    def replace(self, kind: Kind, items: Iterable[Raw], version: str) -> set[Key]:
+        """A complete list as of `version`. Returns the resources that it concerns: whose objects changed, came or went."""
+        listed = {_key(item): item for item in items}
+        known = self._objects[kind]
+        concerned = set()
+        for key in [key for key, item in known.items() if key not in listed and _version(item) <= _number(version)]:
+            concerned |= self._forget(kind, key, _number(version))
+        for item in listed.values():
+            concerned |= self._take(kind, item)
+        return concerned
+
+    def listed(self) -> None:
+        """All kinds have been listed."""
+        self.wants_lists = False
+
+    def note(self, kind: Kind, event: str | None, item: Raw) -> set[Key]:
+        """A watch event as kopf hands it over. Returns the resources that it concerns."""
+        key = _key(item)
+        if event == "DELETED":
+            there = self._objects[kind].get(key)
+            if there is not None and _uid(there) != _uid(item):
+                self._gone[kind][_uid(item)] = _version(item)
+                return set()  # its successor of the same name is here already
+            return self._forget(kind, key, _version(item), item)
+        if event is None and key in self._objects[kind]:
+            self.wants_lists = True
+        return self._take(kind, item)
+
+    def _take(self, kind: Kind, item: Raw) -> set[Key]:
+        key, version = _key(item), _version(item)
+        there = self._objects[kind].get(key)
+        if there is not None and 0 <= version <= _version(there):
+            return set()
+        if self._gone[kind].get(_uid(item), -2) >= version:
+            return set()
+        self._objects[kind][key] = item
+        # A label may have been edited: both the resource that it was of and the one that it is of are concerned.
+        return _concerned(kind, item) | (set() if there is None else _concerned(kind, there))
+
+    def _forget(self, kind: Kind, key: Key, version: int, item: Raw | None = None) -> set[Key]:
+        gone = self._objects[kind].pop(key, item)
+        if gone is None:
+            return set()
+        remembered = self._gone[kind]
+        remembered[_uid(gone)] = version
+        while len(remembered) > 1_000:  # only as long as events may still be under way
+            del remembered[next(iter(remembered))]
+        return _concerned(kind, gone)
+
+    # --- asking ---------------------------------------------------------------------------------------------------
+
+    def resource(self, key: Key) -> Raw | None:
+        """The resource as it was last seen."""
+        return self._objects[kinds.RESOURCE].get(key)
+
+    def resources(self) -> Iterator[Raw]:
+        """All resources."""
+        yield from self._objects[kinds.RESOURCE].values()
+
+    def of(self, kind: Kind, key: Key) -> list[Raw]:
+        """The objects of a resource, by name."""
+        items = self._objects[kind].items()
+        return [item for at, item in sorted(items) if at.namespace == key.namespace and _instance(item) == key.name]
+
+    def one(self, kind: Kind, namespace: str, name: str) -> Raw | None:
+        """One object."""
+        return self._objects[kind].get(Key(namespace, name))
+
+
+def _concerned(kind: Kind, item: Raw) -> set[Key]:
+    if kind == kinds.RESOURCE:
+        return {_key(item)}
+    instance = _instance(item)
+    return set() if instance is None else {Key(item["metadata"]["namespace"], instance)}
+
+
+def _instance(item: Raw) -> str | None:
+    return names.instance_of(item["metadata"].get("labels") or {})
+
+
+def _key(item: Raw) -> Key:
+    return Key(item["metadata"]["namespace"], item["metadata"]["name"])
+
+
+def _uid(item: Raw) -> str:
+    return str(item["metadata"]["uid"])
+
+
+def _version(item: Raw) -> int:
+    return _number(str(item["metadata"].get("resourceVersion", "")))
+
+
+def _number(version: str) -> int:
+    """-1 for what is no number: then the newest word counts."""
+    return int(version) if version.isascii() and version.isdigit() else -1
