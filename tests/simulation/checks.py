@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ocpp_contract.commands import InvalidCommand, decode_command
+from ocpp_contract.commit_metadata import decode_metadata
 from ocpp_contract.ids import ChargePointId, CommandId, Partition
 from ocpp_contract.outcome import CommandResult, Outcome
 from ocpp_gateway.core import effects as e
-from ocpp_gateway.core.watermark import decode_metadata
 
 if TYPE_CHECKING:
     from tests.simulation.world import Op, Process, World

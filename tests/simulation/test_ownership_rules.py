@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest.mock import patch
 
+from ocpp_contract.commit_metadata import encode_metadata
 from ocpp_contract.outcome import Outcome
 from ocpp_gateway.core import effects as e
-from ocpp_gateway.core.watermark import encode_metadata
 from tests.simulation.story import P0, P1, S1, S2, Story, command
 from tests.simulation.world import SETTINGS
 

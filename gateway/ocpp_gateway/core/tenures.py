@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ocpp_contract.commit_metadata import decode_metadata
 from ocpp_contract.ids import Partition
 from ocpp_gateway.core.downlink_settings import DownlinkSettings
 from ocpp_gateway.core.effects import (
@@ -39,7 +40,7 @@ from ocpp_gateway.core.offsets import Offsets
 from ocpp_gateway.core.ownership import Ownership, Progress, Tenure
 from ocpp_gateway.core.runs import Absences, Runs
 from ocpp_gateway.core.store_clock import StoreClock
-from ocpp_gateway.core.watermark import Watermark, decode_metadata
+from ocpp_gateway.core.watermark import Watermark
 
 
 class Tenants(Protocol):

@@ -1,66 +1,13 @@
 """The committed offset of one lane of one partition: the low watermark of finished records.
 
 Records finish out of order (one station answers at once, another is away until its deadline), but Kafka keeps one number.
-So the number is the lowest unfinished record, and what is finished above it is written into the commit metadata as run
-lengths. Losing the metadata is harmless: those records are read again and answered from their command records.
-
-Metadata: `1;<resource uid>;<unfinished>,<finished>,<unfinished>,<finished>,...` counted from the committed offset.
+So the number is the lowest unfinished record, and what is finished above it goes into the commit metadata
+(`ocpp_contract.commit_metadata`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-METADATA_LIMIT = 3_500
-"""Bytes. The broker refuses more than 4,096 (`offset.metadata.max.bytes`)."""
-_FORMAT = "1"
-
-
-class CommitMetadata(NamedTuple):
-    """What stands beside a committed offset."""
-
-    resource_uid: str
-    finished: frozenset[int]
-
-
-def encode_metadata(resource_uid: str, low: int, finished: set[int]) -> str:
-    """Run lengths of `finished` above `low`, as many as fit."""
-    text = f"{_FORMAT};{resource_uid};"
-    runs: list[str] = []
-    size, position, start, end = len(text.encode()), low, -1, -1
-    for offset in (*sorted(finished), -1):
-        if offset == end and offset >= 0:
-            end += 1
-            continue
-        if start >= 0:
-            pair = f"{start - position},{end - start}"
-            size += len(pair) + 1
-            if size > METADATA_LIMIT:
-                break
-            runs.append(pair)
-            position = end
-        start, end = offset, offset + 1
-    return text + ",".join(runs)
-
-
-def decode_metadata(metadata: str, low: int) -> CommitMetadata | None:
-    """None when there is nothing readable: a broker that drops metadata, or a format of another release."""
-    parts = metadata.split(";")
-    if len(parts) != 3 or parts[0] != _FORMAT:
-        return None
-    try:
-        counts = [int(text) for text in parts[2].split(",")] if parts[2] else []
-    except ValueError:
-        return CommitMetadata(parts[1], frozenset())
-    if any(count < 0 for count in counts) or sum(counts) > 10_000_000:
-        return CommitMetadata(parts[1], frozenset())
-    finished: set[int] = set()
-    position = low
-    for skipped, done in zip(counts[::2], counts[1::2], strict=False):
-        position += skipped
-        finished.update(range(position, position + done))
-        position += done
-    return CommitMetadata(parts[1], frozenset(finished))
+from ocpp_contract.commit_metadata import encode_metadata
 
 
 class Watermark:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocpp_gateway.core.watermark import METADATA_LIMIT, Watermark, decode_metadata, encode_metadata
+from ocpp_contract.commit_metadata import METADATA_LIMIT, decode_metadata, encode_metadata
+from ocpp_gateway.core.watermark import Watermark
 
 UID = "6c1f9a3e-0b1d-4e53-8f0e-2b7d3f5a9c10"
 
