@@ -19,12 +19,14 @@ import pytest
 from ocpp_contract import decisions, internal_api, json_schemas
 from ocpp_contract.assignment import Assignment, format_cpuset, parse_annotations_file, parse_cpuset
 from ocpp_contract.commands import decode_command
+from ocpp_contract.commit_metadata import decode_metadata
 from ocpp_contract.connection import ConnectionRecord
 from ocpp_contract.errors import ContractError
 from ocpp_contract.events import EVENT_TYPES, Event
 from ocpp_contract.ids import check_charge_point_id
 from ocpp_contract.outcome import CommandResult
 from ocpp_contract.registry import CredentialRecord, StationRecord
+from ocpp_contract.scripts.records import StoreClaim
 from ocpp_contract.times import format_time, parse_station_time, parse_time
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -66,6 +68,11 @@ def _station_time(raw: bytes) -> Any:
     return {"time": format_time(found.time), "assumedUtc": found.assumed_utc}
 
 
+def _commit_metadata(raw: bytes) -> Any:
+    found = decode_metadata(**orjson.loads(raw))
+    return None if found is None else {"resourceUid": found.resource_uid, "finished": sorted(found.finished)}
+
+
 READERS: Mapping[str, Callable[[bytes], Any]] = {
     "command": _command,
     "command-result": lambda raw: orjson.loads(CommandResult.from_json(raw).to_json()),
@@ -76,6 +83,8 @@ READERS: Mapping[str, Callable[[bytes], Any]] = {
         internal_api.encode_connections(internal_api.decode_connections(raw))
     ),
     "annotations-file": _annotations,
+    "commit-metadata": _commit_metadata,
+    "store-claim": lambda raw: orjson.loads(StoreClaim.from_json(raw).to_json()),
     "cpuset": lambda raw: format_cpuset(parse_cpuset(orjson.loads(raw))),
     "time": lambda raw: format_time(parse_time(orjson.loads(raw))),
     "station-time": _station_time,

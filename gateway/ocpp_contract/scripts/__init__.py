@@ -55,10 +55,14 @@ PUT_BOOT: Final = Script.load("put_boot")
 # station:<id>, run:<run_id>
 PROJECT_STATION: Final = Script.load("project_station")
 MARK_RUN: Final = Script.load("mark_run")
+# claim
+CLAIM_STORE: Final = Script.load("claim_store")
+LEAVE_STORE: Final = Script.load("leave_store")
 
 ALL: Final = (
     TAKE, RENEW, RESTORE, RELEASE, RELEASE_DEAD,
     REGISTER, REFRESH, DELETE,
     CLAIM, PUT_BACK, DONE, ASSERT_RECORD, TIMED_OUT,
     PUT_BOOT, PROJECT_STATION, MARK_RUN,
+    CLAIM_STORE, LEAVE_STORE,
 )  # fmt: skip

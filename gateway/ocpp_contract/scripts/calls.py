@@ -14,7 +14,7 @@ from ocpp_contract.connection import ConnectionRecord
 from ocpp_contract.ids import ChargePointId, CommandId, Incarnation, Partition
 from ocpp_contract.names import Keys
 from ocpp_contract.scripts import Script
-from ocpp_contract.scripts.records import BootRecord, ClaimedRecord, DoneRecord
+from ocpp_contract.scripts.records import BootRecord, ClaimedRecord, DoneRecord, StoreClaim
 
 Argument = str | bytes | int
 
@@ -181,3 +181,15 @@ def project_station(
 
 def mark_run(keys: Keys, run_id: str) -> ScriptCall:
     return ScriptCall(scripts.MARK_RUN, (keys.run(run_id),))
+
+
+# ---------------------------------------------------------------------------------------------------- whose keys these are
+
+
+def claim_store(keys: Keys, claim: StoreClaim, seen: bytes | None, lease_us: int) -> ScriptCall:
+    """``seen``: the text that stood there when the caller decided, None for nothing; ``claim``'s own lease does not matter."""
+    return ScriptCall(scripts.CLAIM_STORE, (keys.claim,), (claim.to_json(), seen or b"", claim.uid, lease_us))
+
+
+def leave_store(keys: Keys, uid: str) -> ScriptCall:
+    return ScriptCall(scripts.LEAVE_STORE, (keys.claim,), (uid,))

@@ -1,4 +1,4 @@
-"""The records behind the scripts that have no type elsewhere: `partition:`, `pod:`, `:cmd:` and `:boot`, as JSON text.
+"""The records behind the scripts that have no type elsewhere: `partition:`, `pod:`, `:cmd:`, `:boot` and `claim`, as JSON text.
 
 `conn:` is `ocpp_contract.connection.ConnectionRecord`. The scripts write the partition and claim records themselves and
 tell a done record by its first field, so the order of the fields here is part of the agreement.
@@ -13,6 +13,7 @@ from ocpp_contract.assignment import format_cpuset, parse_cpuset
 from ocpp_contract.errors import ContractError
 from ocpp_contract.ids import Incarnation, Partition
 from ocpp_contract.outcome import CommandResult, CommandState
+from ocpp_contract.times import parse_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +153,43 @@ class BootRecord:
             status=decoding.text(fields, "status"),
             interval=decoding.integer(fields, "interval"),
             at=decoding.text(fields, "at"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreClaim:
+    """`claim`: the resource whose keys these are, so that a second one on the same store and prefix sees whose.
+
+    ``created_at`` is the resource's creationTimestamp, RFC 3339; ``lease_until_us`` is in the store's time.
+    """
+
+    uid: str
+    namespace: str
+    name: str
+    created_at: str
+    lease_until_us: int = 0
+
+    def to_json(self) -> bytes:
+        return decoding.encode(
+            {
+                "uid": self.uid,
+                "namespace": self.namespace,
+                "name": self.name,
+                "createdAt": self.created_at,
+                "leaseUntil": self.lease_until_us,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, raw: bytes | str) -> StoreClaim:
+        """Raises ContractError."""
+        fields = decoding.decode_object(raw)
+        created_at = decoding.text(fields, "createdAt")
+        parse_time(created_at, "createdAt")
+        return cls(
+            uid=decoding.text(fields, "uid"),
+            namespace=decoding.text(fields, "namespace"),
+            name=decoding.text(fields, "name"),
+            created_at=created_at,
+            lease_until_us=decoding.integer(fields, "leaseUntil"),
         )
