@@ -1,0 +1,274 @@
+"""The pods: image, what one bears, how many there are, how they leave, and the curated part of their template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from ocpp_operator.core.fields import (
+    LABEL_KEY,
+    Annotations,
+    Duration,
+    Group,
+    Labels,
+    PassedThrough,
+    Quantity,
+    Rule,
+    SecretRef,
+    duration,
+    keys_are_labels,
+)
+
+DEFAULT_REPOSITORY = "chargegateway/gateway"
+_ENVELOPE = 8_192
+"""More than an event adds to the message that it carries whole."""
+_MAX_RECORD = 1_048_576
+
+Switch = Literal["Enabled", "Disabled"]
+
+
+class Image(Group):
+    """The gateway's image."""
+
+    repository: str = Field(
+        DEFAULT_REPOSITORY,
+        min_length=1,
+        max_length=255,
+        pattern=r"^[a-z0-9]([a-zA-Z0-9._/:-]*[a-zA-Z0-9])?$",
+        description="Image repository of the gateway, without a tag: the tag is the version.",
+    )
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
+        "IfNotPresent", description="When the kubelet pulls the image."
+    )
+    pull_secrets: tuple[SecretRef, ...] = Field(
+        (), max_length=8, description="Secrets of type kubernetes.io/dockerconfigjson with which the image is pulled."
+    )
+
+    def reference(self, version: str) -> str:
+        return f"{self.repository}:{version}"
+
+
+class Limits(Group):
+    """What one pod bears."""
+
+    connections_per_pod: int = Field(
+        10_000, ge=1, le=100_000, description="Stations connected to one pod at once; further ones are refused."
+    )
+    accept_rate_per_second: int = Field(
+        200, ge=1, le=10_000, description="Stations that one pod admits per second; faster ones are delayed."
+    )
+    max_message_bytes: int = Field(
+        262_144,
+        ge=1_024,
+        le=_MAX_RECORD - _ENVELOPE,
+        description="Largest message of a station; a larger one closes its connection. Whole messages must fit into one "
+        "Kafka record of 1 MiB.",
+    )
+    messages_per_second: int = Field(
+        20, ge=1, le=10_000, description="Messages of one station per second; a faster one is read more slowly."
+    )
+
+
+class Drain(Group):
+    """How stations are moved off a pod that leaves, whatever makes it leave."""
+
+    connections_per_second: int = Field(
+        50,
+        ge=1,
+        le=10_000,
+        description="Connections closed per second, over all pods that leave together; the stations come back elsewhere.",
+    )
+    load_balancer_wait: Duration = duration(
+        "15s",
+        "0s",
+        "10m",
+        "How long a leaving pod is unready before it closes the first connection, so that load balancers send no new ones.",
+    )
+    force_after: Duration | None = duration(
+        None,
+        "1s",
+        "48h",
+        "Longest drain of one pod. By default loadBalancerWait, plus the time that connectionsPerPod take at the rate, "
+        "plus 60s.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.forceAfter) || duration(self.forceAfter) > duration(self.loadBalancerWait)",
+            "forceAfter must be longer than loadBalancerWait: no connection would be closed in order",
+            ".forceAfter",
+            lambda self: self.force_after is None or self.force_after > self.load_balancer_wait,
+        ),
+    )
+
+
+class Rollout(Group):
+    """How pods are replaced."""
+
+    max_surge: int = Field(
+        1, ge=1, le=100, description="Pods above spec.replicas while pods are replaced. None is taken away before."
+    )
+
+
+class Autoscaling(Group):
+    """A HorizontalPodAutoscaler by connections."""
+
+    min_replicas: int = Field(2, ge=1, le=1024, description="Fewest pods.")
+    max_replicas: int = Field(ge=1, le=1024, description="Most pods.")
+    target_connections_per_pod: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Connections per pod that are aimed at. By default four fifths of limits.connectionsPerPod.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            "minReplicas must not exceed maxReplicas",
+            ".minReplicas",
+            lambda self: self.min_replicas <= self.max_replicas,
+        ),
+    )
+
+
+class Disruption(Group):
+    """What evictions may do at once."""
+
+    max_unavailable: int = Field(
+        1, ge=1, le=100, description="Pods that evictions (drained nodes) may take away at once: a PodDisruptionBudget."
+    )
+
+
+class Toleration(Group):
+    """A taint that pods bear."""
+
+    key: str | None = Field(None, max_length=316, description="Key of the taint; all keys when absent.")
+    operator: Literal["Equal", "Exists"] = Field("Equal", description="Whether the value must be equal.")
+    value: str | None = Field(None, max_length=63, description="Value of the taint.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="Effect of the taint; all effects when absent."
+    )
+    toleration_seconds: int | None = Field(
+        None, ge=0, le=86_400, description="How long a NoExecute taint is borne, seconds; for ever when absent."
+    )
+
+
+class PodTemplate(Group):
+    """The pods. No free merge: each field is one that the operator can stand for."""
+
+    labels: Labels = Field({}, max_length=32, description="Further labels of the pods.")
+    annotations: Annotations = Field({}, max_length=32, description="Further annotations of the pods.")
+    node_selector: Labels = Field({}, max_length=32, description="Labels that nodes must have.")
+    tolerations: tuple[Toleration, ...] = Field((), max_length=32, description="Taints of nodes that the pods bear.")
+    affinity: PassedThrough | None = Field(
+        None, description="Affinity as in a pod's spec; the spread over zones and hosts stands beside it."
+    )
+    topology_spread: Literal["Preferred", "Required", "None"] = Field(
+        "Preferred",
+        description="Spread over zones and hosts: Preferred tries to, Required lets a pod wait rather than break it, "
+        "None leaves it to affinity.",
+    )
+    priority_class_name: str = Field(
+        "",
+        max_length=253,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$",
+        description="PriorityClass of the pods; empty: the cluster's default.",
+    )
+    service_account_annotations: Annotations = Field(
+        {}, max_length=32, description="Annotations of the pods' ServiceAccount, which has no token and no rights."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.labels.all(key, key.matches('^{LABEL_KEY}$'))",
+            "keys of labels must be such as Kubernetes allows (prefix/name)",
+            ".labels",
+            lambda self: keys_are_labels(self.labels),
+        ),
+        Rule(
+            "self.labels.all(key, !key.startsWith('chargegateway.io/') && !key.startsWith('app.kubernetes.io/'))",
+            "labels under chargegateway.io/ and app.kubernetes.io/ are the operator's: it finds its pods by them",
+            ".labels",
+            lambda self: not any(key.startswith(("chargegateway.io/", "app.kubernetes.io/")) for key in self.labels),
+            "FieldValueForbidden",
+        ),
+        Rule(
+            f"self.annotations.all(key, key.matches('^{LABEL_KEY}$'))",
+            "keys of annotations must be such as Kubernetes allows (prefix/name)",
+            ".annotations",
+            lambda self: keys_are_labels(self.annotations),
+        ),
+        Rule(
+            "self.annotations.all(key, !key.startsWith('chargegateway.io/'))",
+            "annotations under chargegateway.io/ are the operator's: they tell pods what to serve",
+            ".annotations",
+            lambda self: not any(key.startswith("chargegateway.io/") for key in self.annotations),
+            "FieldValueForbidden",
+        ),
+    )
+
+
+class EnvVar(Group):
+    """An environment variable."""
+
+    name: str = Field(
+        min_length=1, max_length=128, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", description="Name of the variable."
+    )
+    value: str | None = Field(None, max_length=4096, description="Its value.")
+    value_from: PassedThrough | None = Field(
+        None,
+        description="Where its value comes from, as in a container's env (secretKeyRef, configMapKeyRef, fieldRef).",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!self.name.startsWith('CHARGEGATEWAY_')",
+            "CHARGEGATEWAY_ variables are the operator's: use the fields of this resource",
+            ".name",
+            lambda self: not self.name.startswith("CHARGEGATEWAY_"),
+            "FieldValueForbidden",
+        ),
+        Rule(
+            "!(has(self.value) && has(self.valueFrom))",
+            "value and valueFrom exclude each other",
+            ".valueFrom",
+            lambda self: self.value is None or self.value_from is None,
+            "FieldValueForbidden",
+        ),
+    )
+
+
+class Resources(Group):
+    """Compute resources of a container."""
+
+    requests: Mapping[str, Quantity] = Field({}, max_length=16, description="What the scheduler sets aside.")
+    limits: Mapping[str, Quantity] = Field({}, max_length=16, description="What the container may not exceed.")
+
+
+class ContainerTemplate(Group):
+    """The gateway's container."""
+
+    resources: Resources = Field(Resources(), description="Compute resources (cpu, memory).")
+    env: tuple[EnvVar, ...] = Field(
+        (),
+        max_length=64,
+        description="Further environment variables, such as proxies; none that begins CHARGEGATEWAY_.",
+    )
+
+
+class Template(Group):
+    """Pods and container."""
+
+    pod: PodTemplate = Field(PodTemplate(), description="The pods.")
+    container: ContainerTemplate = Field(ContainerTemplate(), description="The gateway's container.")
+
+
+class Monitoring(Group):
+    """Who looks."""
+
+    pod_monitor: Switch = Field(
+        "Enabled", description="A PodMonitor for the Prometheus operator, where that kind exists."
+    )
