@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from tests.testbed import components, kubernetes_components
+from tests.testbed import components, kubernetes_components, node_components
 from tests.testbed.cache import InstallFailed, Missing
 
 TIERS = ("test", "node", "chart", "scale")
@@ -29,10 +29,9 @@ class Component(Protocol):
 
 
 def components_of(tier: str) -> Sequence[Component]:
-    if tier == "node":
-        return kubernetes_components.NODE
     by_tier: dict[str, Sequence[Component]] = {
         "test": components.ALL,
+        "node": node_components.ALL,
         "chart": kubernetes_components.CHART,
         "scale": kubernetes_components.SCALE,
     }

@@ -69,7 +69,8 @@ class KafkaServer(ServerProcess):
     """One Kafka node on loopback. Data stays over `stop`, `kill` and `start`; `restart_empty` forgets it.
 
     `listeners` names further listeners and their protocols, as in `{"SECURE": "SASL_SSL"}`; `addresses` tells where they
-    are. What they need stands in `properties`.
+    are. What they need stands in `properties`. `host` is the address of all but the controller's: that of a test node's
+    host for clients in its pods.
     """
 
     name = "kafka"
@@ -81,16 +82,21 @@ class KafkaServer(ServerProcess):
         properties: Mapping[str, str] | None = None,
         listeners: Mapping[str, str] | None = None,
         heap: str = "512m",
+        host: str = "127.0.0.1",
     ) -> None:
         self.libs = components.KAFKA.find()
         super().__init__()
         self.port, self.controller_port, self.heap = free_port(), free_port(), heap
-        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.host = host
+        self.bootstrap = f"{host}:{self.port}"
         self._data = self.folder / "data"
         self._configuration = self.folder / "server.properties"
         ports = {"PLAINTEXT": self.port, "CONTROLLER": self.controller_port}
         protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **(listeners or {})}
-        self.addresses = {name: f"127.0.0.1:{ports.setdefault(name, free_port())}" for name in protocols}
+        self.addresses = {
+            name: f"{'127.0.0.1' if name == 'CONTROLLER' else host}:{ports.setdefault(name, free_port())}"
+            for name in protocols
+        }
         text = _PROPERTIES.format(
             controller=self.controller_port,
             data=self._data,
@@ -128,7 +134,7 @@ class KafkaServer(ServerProcess):
             raise NotReady(f"Kafka's storage could not be formatted ({done.returncode}):\n{self.log.read_text()}")
 
     def answers(self) -> bool:
-        return _lists_itself(self.port)
+        return _lists_itself(self.host, self.port)
 
     def forget_data(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
@@ -229,7 +235,7 @@ class EmbeddedBroker(ServerProcess):
         ]  # fmt: skip
 
     def answers(self) -> bool:
-        return _lists_itself(self.port)
+        return _lists_itself("127.0.0.1", self.port)
 
     def forget_data(self) -> None:
         """There is none on the disk."""
@@ -304,14 +310,14 @@ class _admin:
         await self._client.close()
 
 
-def _lists_itself(port: int) -> bool:
+def _lists_itself(host: str, port: int) -> bool:
     """Metadata v1 for no topic, by hand: a broker lists itself once it is registered and unfenced.
 
     An open port is not enough (KRaft opens it before the broker may lead), and a client library would hide the wait.
     """
     client = b"testbed"
     body = struct.pack(">hhih", 3, 1, 1, len(client)) + client + struct.pack(">i", 0)
-    with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+    with socket.create_connection((host, port), timeout=1.0) as connection:
         connection.sendall(struct.pack(">i", len(body)) + body)
         answer = connection.makefile("rb")
         size, _correlation, brokers = struct.unpack(">iii", answer.read(12).ljust(12, b"\0"))

@@ -31,7 +31,8 @@ class ContainerPrograms:
             "containerd": "containerd",
             "ctr": "containerd",
             "runc": "runc",
-            "bridge": "containernetworking-plugins",
+            # Its plugins in one folder, of which "bridge" is no sign: iproute2 has a program of that name.
+            "host-local": "containernetworking-plugins",
             "nft": "nftables",
             "conntrack": "conntrack",
             "ip": "iproute2",

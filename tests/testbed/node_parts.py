@@ -172,7 +172,7 @@ class Containerd(Part):
                 run=place.run / "containerd",
                 socket=place.containerd_socket,
                 pause=PAUSE_IMAGE,
-                plugins=place.programs["bridge"].parent,
+                plugins=place.programs["host-local"].parent,
                 networks=networks,
                 runc=place.programs["runc"],
             )

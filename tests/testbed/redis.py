@@ -19,23 +19,28 @@ from tests.testbed.processes import NotReady, ServerProcess, free_port
 
 
 class RedisServer(ServerProcess):
-    """One redis-server. `arguments` are further options, as in `("--maxmemory", "64mb")`."""
+    """One redis-server. `arguments` are further options, as in `("--maxmemory", "64mb")`.
+
+    `host` is where it listens: the address of a test node's host for clients in its pods.
+    """
 
     name = "redis"
     start_timeout = 20.0
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, host: str = "127.0.0.1") -> None:
         self._program = components.REDIS.find()
         super().__init__()
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.host = host
+        self.url = f"redis://{host}:{self.port}/0"
         self._arguments = arguments
 
     def command(self) -> Sequence[str]:
         # The program knows its role by its own name, which may be that of a link (see components.Redis).
         return [
-            str(self._program), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-            "--dir", str(self.folder), "--dbfilename", "dump.rdb", "--daemonize", "no", *self._arguments,
+            str(self._program), "--port", str(self.port), "--bind", self.host, "--save", "", "--appendonly", "no",
+            "--dir", str(self.folder), "--dbfilename", "dump.rdb", "--daemonize", "no",
+            "--protected-mode", "no", *self._arguments,
         ]  # fmt: skip
 
     def answers(self) -> bool:
@@ -47,7 +52,7 @@ class RedisServer(ServerProcess):
 
     def client(self) -> "redis.Redis":
         """A plain synchronous client for a test's own look at the data; close it (it is a context manager)."""
-        return redis.Redis(port=self.port, socket_timeout=5.0, socket_connect_timeout=1.0, decode_responses=True)
+        return redis.Redis(self.host, self.port, socket_timeout=5.0, socket_connect_timeout=1.0, decode_responses=True)
 
     def snapshot(self) -> None:
         """Keep the present data: `kill` and `start` after this come back to it."""
