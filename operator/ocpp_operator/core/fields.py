@@ -19,6 +19,12 @@ from pydantic_core import PydanticCustomError
 BROKEN_RULES = "broken_rules"
 """Type of the validation error that carries broken rules, `(field path, message)` each."""
 
+VALIDATIONS = "x-kubernetes-validations"
+SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
+"""Marks a list whose items differ; owners of items may differ too (server-side apply)."""
+BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+"""Marks a list whose items have a name, by which they differ and are merged."""
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 # What Go's time.ParseDuration reads, and so CEL's duration(); no fractions, and never beyond what its 64 bits hold.
 DURATION_PATTERN = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"
@@ -47,11 +53,27 @@ class Rule:
     )
 
 
+def _publish_rules(schema: dict[str, Any], group: type[Any]) -> None:
+    if group.rules:
+        schema[VALIDATIONS] = [as_validation(rule) for rule in group.rules]
+
+
+def as_validation(rule: Rule) -> dict[str, str]:
+    """The rule as an item of `x-kubernetes-validations`."""
+    validation = {"rule": rule.cel, "message": rule.message, "reason": rule.reason}
+    return validation | ({"fieldPath": rule.at} if rule.at else {})
+
+
 class Group(BaseModel):
     """A group of fields: camelCase in YAML, snake_case here. What it does not know it leaves aside: newer versions add."""
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", alias_generator=to_camel, validate_by_alias=True, validate_by_name=True
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=True,
+        json_schema_extra=_publish_rules,
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
 
@@ -90,7 +112,7 @@ def duration(default: str | None, least: str, most: str, description: str) -> An
         "rule": f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')",
         "message": f"must be between {least} and {most}",
     }
-    extra: dict[str, Any] = {"x-kubernetes-validations": [bounds]}
+    extra: dict[str, Any] = {VALIDATIONS: [bounds]}
     if default is not None:
         extra["default"] = default  # as it is written, not in seconds
     return Field(

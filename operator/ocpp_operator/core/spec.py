@@ -20,7 +20,8 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, ValidationError
 
 from ocpp_contract import names
-from ocpp_operator.core.fields import BROKEN_RULES, Group, Rule, SecretKeyRef, SecretRef
+from ocpp_operator.core.fields import BROKEN_RULES, BY_NAME, Group, Rule, SecretKeyRef, SecretRef
+from ocpp_operator.core.names import PAUSE_ANNOTATION
 from ocpp_operator.core.spec_commands import Commands, Redis, RedisTls
 from ocpp_operator.core.spec_kafka import (
     Authentication,
@@ -68,12 +69,7 @@ from ocpp_operator.core.spec_stations import (
 
 __all__ = [
     "DEFAULT_REPOSITORY",
-    "GROUP",
-    "KIND",
     "MAX_NAME",
-    "PAUSE_ANNOTATION",
-    "PLURAL",
-    "VERSION",
     "Authentication",
     "Autoscaling",
     "CommandResults",
@@ -118,8 +114,6 @@ __all__ = [
     "container_port",
 ]
 
-GROUP, VERSION, KIND, PLURAL = "chargegateway.io", "v1alpha1", "ChargeGateway", "chargegateways"
-PAUSE_ANNOTATION = "chargegateway.io/pause-reconciliation"
 MAX_NAME = 40
 """Names of children add a suffix to the resource's, and pods two hashes more; the whole is a label (63 characters)."""
 
@@ -148,8 +142,8 @@ class Spec(Group):
         max_length=8,
         description="Ports for stations, by name.",
         json_schema_extra={
+            **BY_NAME,
             "default": [{"name": "ws", "port": 80, "securityProfiles": [0, 1]}],
-            "x-kubernetes-list-map-keys": ["name"],
         },
     )
     service: Service = Field(Service(), description="The Service through which stations come in.")

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from ocpp_contract import names
-from ocpp_operator.core.fields import SERVER, Duration, Group, Rule, SecretKeyRef, duration
+from ocpp_operator.core.fields import SERVER, SET, Duration, Group, Rule, SecretKeyRef, duration
 
 
 class RedisTls(Group):
@@ -26,6 +26,7 @@ class Redis(Group):
     addresses: tuple[Annotated[str, StringConstraints(min_length=1, max_length=262)], ...] = Field(
         min_length=1,
         max_length=16,
+        json_schema_extra=SET,
         description="`host:port` of the server, or of some nodes of the cluster, which name the others.",
     )
     key_prefix: str = Field(

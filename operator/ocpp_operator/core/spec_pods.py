@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from ocpp_operator.core.fields import (
+    BY_NAME,
     LABEL_KEY,
     Annotations,
     Duration,
@@ -43,7 +44,10 @@ class Image(Group):
         "IfNotPresent", description="When the kubelet pulls the image."
     )
     pull_secrets: tuple[SecretRef, ...] = Field(
-        (), max_length=8, description="Secrets of type kubernetes.io/dockerconfigjson with which the image is pulled."
+        (),
+        max_length=8,
+        json_schema_extra=BY_NAME,
+        description="Secrets with which the image is pulled (kubernetes.io/dockerconfigjson).",
     )
 
     def reference(self, version: str) -> str:

@@ -7,15 +7,25 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from ocpp_contract import names
-from ocpp_operator.core.fields import Annotations, Duration, Group, Rule, SecretKeyRef, SecretRef, duration
+from ocpp_operator.core.fields import (
+    BY_NAME,
+    SET,
+    Annotations,
+    Duration,
+    Group,
+    Rule,
+    SecretKeyRef,
+    SecretRef,
+    duration,
+)
+from ocpp_operator.core.names import FIRST_PORT
 
-FIRST_CONTAINER_PORT = 8000
 _SUBPROTOCOLS = {"OCPP16": names.OCPP16, "OCPP201": names.OCPP201, "OCPP21": names.OCPP21}
 
 
 def container_port(index: int) -> int:
     """Port on which a pod serves the listener at `index` of the list: above 1024, so that no capability is needed."""
-    return FIRST_CONTAINER_PORT + index
+    return FIRST_PORT + index
 
 
 class ListenerTls(Group):
@@ -24,6 +34,7 @@ class ListenerTls(Group):
     certificate_refs: tuple[SecretRef, ...] = Field(
         min_length=1,
         max_length=4,
+        json_schema_extra=BY_NAME,
         description="Secrets of type kubernetes.io/tls. An RSA and an ECDSA certificate may stand side by side: "
         "each station gets the one it can use.",
     )
@@ -49,6 +60,7 @@ class Listener(Group):
         (0, 1),
         min_length=1,
         max_length=4,
+        json_schema_extra=SET,
         description="OCPP security profiles that are served here: 0 no password, 1 password, 2 password over TLS. "
         "Profile 3, client certificates, is not available yet and refused.",
     )
@@ -111,6 +123,7 @@ class Service(Group):
     ] = Field(
         (),
         max_length=64,
+        json_schema_extra=SET,
         description="Networks (CIDR) that the load balancer lets in, for type LoadBalancer; empty: everybody.",
     )
     proxy_protocol: Literal["None", "V2"] = Field(
@@ -151,7 +164,12 @@ class Validation(Group):
         "transaction message that can be identified is answered and published with its schema errors; Lenient does so "
         "with every readable message.",
     )
-    outbound: Literal["Strict", "Off"] = Field("Strict", description="Whether our own messages are checked.")
+    outbound: Literal["Strict", "Disabled"] = Field("Strict", description="Whether our own messages are checked.")
+
+    @property
+    def outbound_setting(self) -> Literal["Strict", "Off"]:
+        """As the gateway's settings call it; in YAML an unquoted Off would be a boolean."""
+        return "Strict" if self.outbound == "Strict" else "Off"
 
 
 class Ocpp(Group):
@@ -161,6 +179,7 @@ class Ocpp(Group):
         ("OCPP21", "OCPP201", "OCPP16"),
         min_length=1,
         max_length=3,
+        json_schema_extra=SET,
         description="OCPP versions that are admitted, on every listener alike; the station's preference decides.",
     )
     no_common_version: Literal["Reject", "CompleteAndClose"] = Field(
