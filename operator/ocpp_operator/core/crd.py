@@ -8,6 +8,7 @@ that are there. `python -m ocpp_operator.core.crd` prints crds/chargegateways.ya
 from __future__ import annotations
 
 import copy
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from ocpp_operator.core.fields import VALIDATIONS, as_validation
+from ocpp_operator.core.fields import BETWEEN, VALIDATIONS, as_validation
 from ocpp_operator.core.names import GROUP, KIND, PLURAL, VERSION
 from ocpp_operator.core.spec import Resource, Spec
 from ocpp_operator.core.status import Status
@@ -92,7 +93,7 @@ def schema() -> Json:
         "properties": {
             **{name: {"description": description, "type": "string"} for name, description in about.items()},
             "metadata": {"type": "object"},
-            "spec": structural(Spec),
+            "spec": _explained(structural(Spec)),
             "status": structural(Status),
         },
         VALIDATIONS: [as_validation(rule) for rule in Resource.rules],
@@ -144,6 +145,37 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Json
             result["default"] = _default(result)
     rank = {key: position for position, key in enumerate(_ORDER)}
     return dict(sorted(result.items(), key=lambda item: rank.get(item[0], len(_ORDER))))
+
+
+def _explained(node: Json) -> Json:
+    """Default and bounds into the descriptions of single values: `kubectl explain` shows no other place."""
+    for name, child in node.get("properties", {}).items():
+        said = shown_default(child), shown_bounds(child)
+        if "properties" not in child and any(said):
+            notes = " ".join(
+                f"{title}: {text}." for title, text in zip(("Default", "Allowed"), said, strict=True) if text
+            )
+            child = {**child, "description": f"{child['description']} {notes}"}
+        node["properties"][name] = _explained(child)
+    if "items" in node:
+        node["items"] = _explained(node["items"])
+    return node
+
+
+def shown_default(node: Mapping[str, Any]) -> str:
+    """The default of a single value or list as one would write it; empty where there is none, or nothing to see."""
+    default = node.get("default")
+    return "" if default in (None, "", [], {}) else default if isinstance(default, str) else json.dumps(default)
+
+
+def shown_bounds(node: Mapping[str, Any]) -> str:
+    """Bounds of a number or a duration, in words."""
+    if "maximum" in node:
+        return f"{node['minimum']} to {node['maximum']}"
+    for validation in node.get(VALIDATIONS, ()):
+        if validation["message"].startswith(BETWEEN):
+            return str(validation["message"].removeprefix(BETWEEN).replace(" and ", " to "))
+    return ""
 
 
 def _default(node: Json) -> Json:

@@ -20,6 +20,8 @@ BROKEN_RULES = "broken_rules"
 """Type of the validation error that carries broken rules, `(field path, message)` each."""
 
 VALIDATIONS = "x-kubernetes-validations"
+BETWEEN = "must be between "
+"""How the message about a duration's bounds begins."""
 SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 """Marks a list whose items differ; owners of items may differ too (server-side apply)."""
 BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
@@ -101,7 +103,7 @@ def seconds(text: str) -> float:
 Duration = Annotated[
     float,
     BeforeValidator(lambda value: seconds(value) if isinstance(value, str) else value),
-    WithJsonSchema({"type": "string", "maxLength": 32, "pattern": DURATION_PATTERN}),
+    WithJsonSchema({"type": "string", "maxLength": 28, "pattern": DURATION_PATTERN}),
 ]
 """A string such as `30s` in YAML, seconds here. Give it bounds and default with `duration`."""
 
@@ -110,7 +112,7 @@ def duration(default: str | None, least: str, most: str, description: str) -> An
     """A field of type `Duration` (`Duration | None` when `default` is None) from `least` to `most`."""
     bounds = {
         "rule": f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')",
-        "message": f"must be between {least} and {most}",
+        "message": f"{BETWEEN}{least} and {most}",
     }
     extra: dict[str, Any] = {VALIDATIONS: [bounds]}
     if default is not None:

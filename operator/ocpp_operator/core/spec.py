@@ -131,7 +131,7 @@ class Spec(Group):
     replicas: int = Field(
         2,
         ge=0,
-        le=1024,
+        le=1023,
         description="Pods. With autoscaling set the autoscaler writes it. 0 stops the gateway: stations are refused and "
         "commands wait.",
     )
@@ -171,7 +171,7 @@ class Spec(Group):
         description="A NetworkPolicy that lets in stations on the listeners' ports, and the operator and Prometheus on the "
         "admin port.",
     )
-    monitoring: Monitoring = Field(Monitoring(), description="Who looks.")
+    monitoring: Monitoring = Field(Monitoring(), description="How the gateway is looked after.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -119,8 +119,8 @@ class Rollout(Group):
 class Autoscaling(Group):
     """A HorizontalPodAutoscaler by connections."""
 
-    min_replicas: int = Field(2, ge=1, le=1024, description="Fewest pods.")
-    max_replicas: int = Field(ge=1, le=1024, description="Most pods.")
+    min_replicas: int = Field(2, ge=1, le=1023, description="Fewest pods.")
+    max_replicas: int = Field(ge=1, le=1023, description="Most pods.")
     target_connections_per_pod: int | None = Field(
         None,
         ge=1,
@@ -271,7 +271,7 @@ class Template(Group):
 
 
 class Monitoring(Group):
-    """Who looks."""
+    """How the gateway is looked after."""
 
     pod_monitor: Switch = Field(
         "Enabled", description="A PodMonitor for the Prometheus operator, where that kind exists."

@@ -59,7 +59,7 @@ class Listener(Group):
     security_profiles: tuple[Literal[0, 1, 2, 3], ...] = Field(
         (0, 1),
         min_length=1,
-        max_length=4,
+        max_length=3,
         json_schema_extra=SET,
         description="OCPP security profiles that are served here: 0 no password, 1 password, 2 password over TLS. "
         "Profile 3, client certificates, is not available yet and refused.",
