@@ -44,12 +44,20 @@ class Mirror:
 
     # --- filling --------------------------------------------------------------------------------------------------
 
-    def replace(self, kind: Kind, items: Iterable[Raw], version: str) -> set[Key]:
-        """A complete list as of `version`. Returns the resources that it concerns: whose objects changed, came or went."""
+    def replace(self, kind: Kind, items: Iterable[Raw], version: str, namespace: str | None = None) -> set[Key]:
+        """A complete list of `namespace` (None: of all) as of `version`.
+
+        Returns the resources that it concerns: whose objects changed, came or went.
+        """
         listed = {_key(item): item for item in items}
         known = self._objects[kind]
         concerned = set()
-        for key in [key for key, item in known.items() if key not in listed and _version(item) <= _number(version)]:
+        ghosts = [
+            key
+            for key, item in known.items()
+            if key not in listed and namespace in (None, key.namespace) and _version(item) <= _number(version)
+        ]
+        for key in ghosts:
             concerned |= self._forget(kind, key, _number(version))
         for item in listed.values():
             concerned |= self._take(kind, item)

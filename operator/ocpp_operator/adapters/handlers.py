@@ -1,0 +1,97 @@
+"""kopf's watches: they fill the mirror and wake the loop, and do nothing else.
+
+An event handler of kopf is not repeated when it fails, and while it works the next event of that object waits. So nothing is decided
+or written here. No handler of ours makes kopf write anything: it puts a finalizer on objects that daemons, timers or
+change handlers serve, and an operator that was uninstalled would leave them stuck; event handlers need none.
+
+What kopf's watches cannot tell (objects that went while a stream had to begin anew) is in `core.mirror`; who wakes on
+`Mirror.wants_lists` lists them again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+import kopf
+
+from ocpp_operator.core import kinds, names
+from ocpp_operator.core.kinds import Kind
+from ocpp_operator.core.mirror import Key, Mirror
+
+log = logging.getLogger(__name__)
+
+Wake = Callable[[Collection[Key]], None]
+"""Called after every event, with the resources that it concerns; none may be concerned."""
+Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
+"""Reads who we are; called at the start and whenever the API server does not know our token any more."""
+
+
+class Watches:
+    """All watches of one process: in `namespaces`, or in all of them when that is empty."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        wake: Wake,
+        watched: Collection[Kind],
+        namespaces: Collection[str],
+        inactivity: float,
+        login: Login,
+    ) -> None:
+        self._mirror = mirror
+        self._wake = wake
+        self._watched = tuple(watched)
+        self._namespaces = tuple(namespaces)
+        self._inactivity = inactivity
+        self._login = login
+
+    async def run(self, stop: Any) -> None:
+        """Until `stop` (an asyncio.Event) is set, or a watch fails for good (no rights, say), which kopf reports by an exception.
+
+        kopf cancels every task that was begun after it when it ends: whatever must outlive the watches has to be running before.
+        """
+        places: dict[str, Any] = {"namespaces": self._namespaces} if self._namespaces else {"clusterwide": True}
+        await kopf.operator(
+            registry=self.registry(),
+            settings=self.settings(),
+            standalone=True,
+            stop_flag=stop,
+            **places,
+        )
+
+    def settings(self) -> kopf.OperatorSettings:
+        """kopf's settings for them."""
+        settings = kopf.OperatorSettings()
+        settings.posting.enabled = False  # Events are told by the loop, once per change
+        settings.peering.standalone = True  # the Lease decides who works
+        settings.scanning.disabled = True  # neither namespaces nor CRDs are watched: a Role suffices
+        settings.watching.inactivity_timeout = self._inactivity
+        settings.watching.chunk_size = 500
+        for kind in self._watched:
+            if kind != kinds.RESOURCE:
+                settings.watching.label_selectors[kind.group, kind.version, kind.plural] = names.MANAGED_SELECTOR
+        return settings
+
+    def registry(self) -> kopf.OperatorRegistry:
+        """One event handler per kind, and how to log in."""
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(self._logged_in)
+        for kind in self._watched:
+            kopf.on.event(
+                group=kind.group,
+                version=kind.version,
+                plural=kind.plural,
+                id=f"watch-{kind.plural}",
+                param=kind,
+                registry=registry,
+            )(self._heard)
+        return registry
+
+    async def _heard(self, event: Any, param: Any, **_: Any) -> None:
+        kind: Kind = param
+        self._wake(self._mirror.note(kind, event["type"], event["object"]))
+
+    async def _logged_in(self, **_: Any) -> kopf.ConnectionInfo:
+        return await self._login()

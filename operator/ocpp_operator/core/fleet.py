@@ -1,0 +1,189 @@
+"""The pods of a resource: as Kubernetes shows them, joined with what they say of themselves in Redis.
+
+A pod that Kubernetes calls finished (Failed, Succeeded) runs nothing any more and counts as gone, though it is still listed. One on
+a node that went silent stays listed and does not count as gone: it may be alive and serving, only its lease can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ocpp_contract.assignment import Assignment
+from ocpp_contract.errors import ContractError
+from ocpp_contract.ids import Partition, PodName
+from ocpp_contract.names import ASSIGNMENT_GENERATION_ANNOTATION, COMMAND_PARTITIONS_ANNOTATION
+from ocpp_contract.scripts.records import PodRecord
+from ocpp_operator.core import names, plan
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPod:
+    """One pod that Kubernetes lists and that may run."""
+
+    name: PodName
+    uid: str
+    version: str
+    """Its resourceVersion: a patch of its annotations carries it."""
+    ip: str | None
+    ready: bool
+    deleting: bool
+    annotations: Mapping[str, str]
+    trouble: str | None
+    """Why a container of it waits (CrashLoopBackOff, ImagePullBackOff, ...), with Kubernetes' message."""
+
+    @property
+    def told(self) -> tuple[str | None, str | None]:
+        """What its annotations say now: partitions and generation."""
+        return self.annotations.get(COMMAND_PARTITIONS_ANNOTATION), self.annotations.get(
+            ASSIGNMENT_GENERATION_ANNOTATION
+        )
+
+    @property
+    def told_generation(self) -> int:
+        """0 when it was told nothing readable."""
+        try:
+            assignment = Assignment.from_annotations(self.annotations)
+        except ContractError:
+            return 0
+        return 0 if assignment is None else assignment.generation
+
+
+def pods_of(raws: Iterable[Mapping[str, Any]]) -> list[GatewayPod]:
+    """Those that may run, by name."""
+    return sorted((_pod(raw) for raw in raws if not _finished(raw)), key=lambda pod: pod.name)
+
+
+def _finished(raw: Mapping[str, Any]) -> bool:
+    return (raw.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _pod(raw: Mapping[str, Any]) -> GatewayPod:
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
+    return GatewayPod(
+        name=PodName(metadata["name"]),
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        ip=status.get("podIP") or None,
+        ready=ready,
+        deleting="deletionTimestamp" in metadata,
+        annotations=metadata.get("annotations") or {},
+        trouble=_trouble(status),
+    )
+
+
+def _trouble(status: Mapping[str, Any]) -> str | None:
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason")
+        if reason and reason not in ("ContainerCreating", "PodInitializing"):
+            last = ((container.get("lastState") or {}).get("terminated") or {}).get("message")
+            return ": ".join(part for part in (reason, last or waiting.get("message")) if part)
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return ": ".join(part for part in (condition.get("reason"), condition.get("message")) if part)
+    return None
+
+
+class Absences:
+    """Since when this observer has seen each pod's record absent, by its own clock.
+
+    Absence counts only while the store answers and has lost no data: after an outage or under another run it begins anew, so that
+    the store's fault is nobody's death.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+        self._runs: frozenset[str] = frozenset()
+
+    def look(
+        self, pods: Sequence[GatewayPod], records: Mapping[PodName, PodRecord], runs: frozenset[str], now: float
+    ) -> dict[str, float]:
+        """Absent since, by uid. `runs` are the run ids of the store's servers that answered."""
+        if runs != self._runs:
+            self._runs = runs
+            self._since.clear()
+        absent = {pod.uid for pod in pods if own_record(pod, records) is None}
+        self._since = {uid: self._since.get(uid, now) for uid in absent}
+        return dict(self._since)
+
+    def outage(self) -> None:
+        """The store did not answer."""
+        self._since.clear()
+
+
+def own_record(pod: GatewayPod, records: Mapping[PodName, PodRecord]) -> PodRecord | None:
+    """The pod's own record; one that a predecessor of the same name left is none."""
+    record = records.get(pod.name)
+    return record if record is not None and record.incarnation.uid == pod.uid else None
+
+
+def planned(
+    pods: Sequence[GatewayPod], records: Mapping[PodName, PodRecord], absent: Mapping[str, float]
+) -> list[plan.Pod]:
+    """The pods as the planner wants them."""
+    seen = []
+    for pod in pods:
+        record = own_record(pod, records)
+        seen.append(
+            plan.Pod(
+                name=pod.name,
+                uid=pod.uid,
+                incarnation=None if record is None else record.incarnation,
+                # What it was told counts too: an annotation of ours may be newer than the stored plan (a restored backup).
+                generation=max(pod.told_generation, 0 if record is None else record.generation),
+                leaving=pod.deleting or (record is not None and record.draining),
+                absent_since=absent.get(pod.uid),
+            )
+        )
+    return seen
+
+
+def to_tell(pods: Sequence[GatewayPod], wish: plan.Plan) -> list[tuple[GatewayPod, Assignment]]:
+    """Whose annotations differ from the plan. A leaving pod has no seat and is not touched: it serves until it releases."""
+    wanted = []
+    for pod in pods:
+        seat = wish.seats.get(pod.name)
+        if seat is None or seat.uid != pod.uid:
+            continue
+        assignment = Assignment(seat.generation, seat.partitions)
+        annotations = assignment.to_annotations()
+        if any(pod.annotations.get(key) != value for key, value in annotations.items()):
+            wanted.append((pod, assignment))
+    return wanted
+
+
+def costs(pods: Sequence[GatewayPod], records: Mapping[PodName, PodRecord]) -> list[tuple[GatewayPod, str]]:
+    """Whose deletion cost differs from its number of stations: Kubernetes takes the cheapest pods first."""
+    wanted = []
+    for pod in pods:
+        record = own_record(pod, records)
+        cost = str(0 if record is None else record.connections)
+        if not pod.deleting and pod.annotations.get(names.DELETION_COST, "0") != cost:
+            wanted.append((pod, cost))
+    return wanted
+
+
+def told(pods: Sequence[GatewayPod]) -> plan.Plan:
+    """The plan that the pods' annotations amount to, for when the stored one is lost: so nothing moves for that.
+
+    Of two that were told the same partition the later one has it. Unreadable annotations say nothing.
+    """
+    assignments = []
+    for pod in pods:
+        try:
+            assignment = Assignment.from_annotations(pod.annotations)
+        except ContractError:
+            continue
+        if assignment is not None:
+            assignments.append((assignment, pod))
+    assignments.sort(key=lambda pair: (-pair[0].generation, pair[1].name))
+    seats: dict[PodName, plan.Seat] = {}
+    owned: set[Partition] = set()
+    for assignment, pod in assignments:
+        seats[pod.name] = plan.Seat(pod.uid, assignment.generation, assignment.partitions - owned)
+        owned |= assignment.partitions
+    generation = max((seat.generation for seat in seats.values()), default=0)
+    return plan.Plan(generation, seats)

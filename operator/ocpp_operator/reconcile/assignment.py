@@ -1,0 +1,118 @@
+"""Acting on the plan: store it, tell the pods, release what the dead held. The order is the protocol's.
+
+1. The plan is stored before any pod is told, with the version it was read at: of two operators one is refused and looks again. So an
+   annotation never says more than the stored plan, and whoever comes next starts from what was told.
+2. Each pod is told with its own resource version: what was decided on an older pod is decided anew.
+3. What pods that are gone held is released last, for exactly their incarnation: by then the successors know their partitions, and a
+   release before that would leave them lying free with nobody told to take them.
+
+Nothing here is needed for safety (taking a partition is a compare-and-set of its own), only for promptness.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ocpp_contract.errors import ContractError
+from ocpp_operator.adapters.api_errors import Conflict, NotFound
+from ocpp_operator.adapters.cluster import Cluster
+from ocpp_operator.core import fleet, kinds, names, stored_plan
+from ocpp_operator.core import plan as planner
+from ocpp_operator.core.fleet import GatewayPod
+from ocpp_operator.core.manifests import plan_config_map
+from ocpp_operator.core.mirror import Key, Mirror
+from ocpp_operator.core.spec import Resource
+
+log = logging.getLogger(__name__)
+
+
+class PlanBook:
+    """The plan in force, as the ConfigMap keeps it and as this process goes on with it."""
+
+    def __init__(self, cluster: Cluster, mirror: Mirror, key: Key) -> None:
+        self._cluster = cluster
+        self._mirror = mirror
+        self._key = key
+        self.plan = planner.Plan()
+        self._version: str | None = None
+        self._read = False
+
+    async def read(self, pods: Sequence[GatewayPod]) -> None:
+        """What was stored, the first time and after somebody else wrote it. Raises ClusterError."""
+        if self._read:
+            return
+        try:
+            there = await self._cluster.get(kinds.CONFIG_MAP, self._key.namespace, names.plan(self._key.name))
+        except NotFound:
+            # Deleted by hand, or never written. What we went on with is as good; a process that just began has the pods'
+            # own annotations, which never say more than was stored.
+            self._version = None
+            if not self.plan.seats:
+                self.plan = fleet.told(pods)
+        else:
+            self._version = there["metadata"]["resourceVersion"]
+            self.plan = self._parsed(there, pods)
+        self._read = True
+
+    def notice(self) -> None:
+        """The ConfigMap may have been edited or deleted by hand: then read it again before anything is decided."""
+        there = self._mirror.one(kinds.CONFIG_MAP, self._key.namespace, names.plan(self._key.name))
+        seen = None if there is None else there["metadata"]["resourceVersion"]
+        if seen != self._version:
+            self._read = False
+
+    def _parsed(self, there: Mapping[str, Any], pods: Sequence[GatewayPod]) -> planner.Plan:
+        try:
+            return stored_plan.from_data(there.get("data") or {}).plan
+        except ContractError as error:
+            log.error(
+                "the stored plan cannot be read, going on from the pods' annotations: %s", error,
+                extra={"resource": str(self._key)},
+            )  # fmt: skip
+            return fleet.told(pods)
+
+    async def follow(self, resource: Resource, planned: planner.Planned, now: datetime) -> None:
+        """Go on with the next plan; stored first if it says something new. Raises Conflict when another operator was faster."""
+        following = planned.plan
+        changed = (following.generation, following.seats) != (self.plan.generation, self.plan.seats)
+        if changed or (self._version is None and following.seats):
+            stored = stored_plan.StoredPlan(following, resource.spec.commands.partitions, planned.reason, now)
+            manifest = plan_config_map.build(resource, stored_plan.to_data(stored))
+            try:
+                written = await self._cluster.store(manifest, self._version)
+            except (Conflict, NotFound):
+                self._read = False
+                raise
+            self._version = written["metadata"]["resourceVersion"]
+            self._mirror.note(kinds.CONFIG_MAP, "MODIFIED", written)
+            log.info("plan %d: %s", following.generation, planned.reason, extra={"resource": str(self._key)})
+        self.plan = following
+
+    async def tell(self, pods: Sequence[GatewayPod]) -> int:
+        """Annotate the pods whose seat changed; returns how many. One that changed meanwhile is told in the next pass."""
+        told = 0
+        for pod, assignment in fleet.to_tell(pods, self.plan):
+            try:
+                patched = await self._cluster.patch_annotations(
+                    self._key.namespace, pod.name, assignment.to_annotations(), pod.version
+                )
+            except (Conflict, NotFound) as error:
+                log.info("pod %s is told later: %s", pod.name, error, extra={"resource": str(self._key)})
+                continue
+            self._mirror.note(kinds.POD, "MODIFIED", patched)
+            told += 1
+        return told
+
+    async def price(self, pods: Sequence[GatewayPod], costs: Sequence[tuple[GatewayPod, str]]) -> None:
+        """Before pods are taken away: the one with the fewest stations becomes the cheapest."""
+        for pod, cost in costs:
+            try:
+                patched = await self._cluster.patch_annotations(
+                    self._key.namespace, pod.name, {names.DELETION_COST: cost}, pod.version
+                )
+            except (Conflict, NotFound):
+                continue  # the order of leaving is a kindness, no promise
+            self._mirror.note(kinds.POD, "MODIFIED", patched)

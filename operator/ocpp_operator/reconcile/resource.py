@@ -1,0 +1,285 @@
+"""The loop of one resource, in reading order: observe -> plan -> act -> report, again and again.
+
+A pass is level-triggered: it looks at everything and does whatever is missing, wherever the last one stopped. It may end at any point
+(the process dies, the API server goes away, another replica leads) and the next one goes on from what is there. Passes are woken by
+events and by time: the store is asked every second while there are pods, everything else when it is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from base64 import b64decode
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Any
+
+from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Conflict, NotFound
+from ocpp_operator.adapters.redis_access import StoreUnavailable
+from ocpp_operator.core import fleet, kinds, manifests, names, possession, status, template
+from ocpp_operator.core import plan as planner
+from ocpp_operator.core.election import NotLeader
+from ocpp_operator.core.fleet import GatewayPod
+from ocpp_operator.core.mirror import Key
+from ocpp_operator.core.possession import Possession
+from ocpp_operator.core.spec import Resource, SpecError
+from ocpp_operator.core.status import Found, Status, Trouble
+from ocpp_operator.reconcile import access
+from ocpp_operator.reconcile.assignment import PlanBook
+from ocpp_operator.reconcile.brokers import Brokers
+from ocpp_operator.reconcile.children import Children
+from ocpp_operator.reconcile.report import Reporter
+from ocpp_operator.reconcile.store import Store
+from ocpp_operator.reconcile.surroundings import Surroundings
+
+log = logging.getLogger(__name__)
+
+_BACKOFF = 1.0
+_BACKOFF_MAX = 60.0
+_FIRST_PLAN_PATIENCE = 10.0
+"""Seconds that the very first plan waits for the wished number of pods, so that nothing moves right after the start."""
+
+
+class ResourceLoop:
+    """See module. `complete` is set while the mirror can be trusted to show everything."""
+
+    def __init__(self, around: Surroundings, key: Key, complete: asyncio.Event) -> None:
+        self._around = around
+        self._key = key
+        self._complete = complete
+        self._woken = asyncio.Event()
+        self._children = Children(around.cluster, around.mirror, key)
+        self._book = PlanBook(around.cluster, around.mirror, key)
+        self._store = Store(around, key)
+        self._brokers = Brokers(around, key)
+        self._reporter = Reporter(around, key)
+        self._absences = fleet.Absences()
+        self._gone: set[str] = set()
+        """uids of earlier resources of this name that this process saw go."""
+        self._uid: str | None = None
+        self._first_able: float | None = None
+        self._look_again: float | None = None
+        self._possession: Possession | None = None
+        self._last: Resource | None = None
+
+    def wake(self) -> None:
+        """Something of this resource changed."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Until the resource is gone and cleaned up after."""
+        backoff = _BACKOFF
+        try:
+            while True:
+                await self._complete.wait()
+                self._woken.clear()
+                began = self._around.monotonic()
+                try:
+                    raw = self._around.mirror.resource(self._key)
+                    if raw is None:
+                        await self._farewell()
+                        return
+                    await self._pass(raw)
+                    wait, backoff = self._until_next(), _BACKOFF
+                    self._around.metrics.reconciled(self._around.monotonic() - began)
+                except NotLeader:
+                    log.info("another replica leads: nothing more is written", extra={"resource": str(self._key)})
+                    return
+                except (Conflict, NotFound) as error:  # decided on something that is no more: look again at once
+                    log.info("looking again: %s", error, extra={"resource": str(self._key)})
+                    wait = 0.1
+                except (ClusterError, StoreUnavailable) as error:
+                    log.warning("the pass ended early: %s", error, extra={"resource": str(self._key)})
+                    self._around.metrics.failed(type(error).__name__)
+                    asked = error.retry_after if isinstance(error, ApiUnavailable) else None
+                    wait, backoff = asked or backoff, min(2 * backoff, _BACKOFF_MAX)
+                except Exception:  # a defect concerns this resource alone: it is told and tried again, others go on
+                    log.exception("the pass failed", extra={"resource": str(self._key)})
+                    self._around.metrics.failed("defect")
+                    wait, backoff = backoff, min(2 * backoff, _BACKOFF_MAX)
+                self._around.metrics.passed()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._woken.wait()
+        finally:
+            self._around.secrets.forget(self._key.namespace, self._key)
+            self._around.metrics.forget(self._key)
+            await self._store.close()
+
+    def _until_next(self) -> float:
+        now, settings = self._around.monotonic(), self._around.settings
+        due = [now + settings.resync, self._brokers.next_look]
+        if self._around.mirror.of(kinds.POD, self._key):
+            due.append(now + settings.store_interval)
+        if self._look_again is not None:
+            due.append(self._look_again)
+        if (write := self._reporter.due) is not None:
+            due.append(write)
+        return max(0.05, min(due) - now)
+
+    # --- one pass -------------------------------------------------------------------------------------------------
+
+    async def _pass(self, raw: Mapping[str, Any]) -> None:
+        if raw["metadata"]["uid"] != self._uid:
+            self._begin(raw["metadata"]["uid"])
+        try:
+            resource = Resource.parse(raw)
+        except SpecError as error:
+            trouble = Trouble("InvalidSpec", "; ".join(error.lines))
+            await self._reporter.report(raw, status.refused(raw, trouble, self._now()))
+            return
+        self._last = resource
+        if resource.paused or resource.deleting:
+            return
+        self._around.secrets.want(self._key.namespace, self._key, resource.spec.secrets())
+        pods = fleet.pods_of(self._around.mirror.of(kinds.POD, self._key))
+
+        await self._brokers.look(resource, self._contents, frozenset(self._gone))
+        await self._store.look(resource, self._contents, pods)
+        chosen = self._chosen(resource)
+        taken = self._store.taken or self._brokers.taken
+        token = await self._token(resource)
+        troubles = [Trouble("MailboxesTaken", taken.message)] if taken is not None else []
+        troubles += await self._make_children(resource, chosen, token, pods, running=taken is None)
+        await self._assign(resource, pods, may_plan=taken is None)
+        self._store.keep_sweeping(pods, token)
+        troubles += access.missing(resource, self._contents)
+        troubles += [trouble for trouble in (self._brokers.trouble, self._store.trouble) if trouble is not None]
+        await self._reporter.report(raw, self._status(resource, chosen, pods, troubles))
+
+    def _begin(self, uid: str) -> None:
+        """The first pass over this object. An earlier one of the same name is gone, and its mailboxes may be taken over."""
+        if self._uid is not None:
+            self._gone.add(self._uid)
+            self._book = PlanBook(self._around.cluster, self._around.mirror, self._key)
+        self._uid, self._first_able, self._possession = uid, None, None
+
+    def _contents(self, secret: str) -> Mapping[str, bytes] | None:
+        return self._around.secrets.contents(self._key.namespace, secret)
+
+    def _now(self) -> str:
+        return self._around.wall().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    # --- children -------------------------------------------------------------------------------------------------
+
+    def _chosen(self, resource: Resource) -> template.Chosen:
+        settings = self._around.settings
+        revisions = self._around.mirror.of(kinds.REVISION, self._key)
+        version = resource.spec.version or str(resource.status.get("version") or settings.version)
+        return template.choose(resource, revisions, template.render(resource, version, settings.gateway_repository))
+
+    async def _token(self, resource: Resource) -> str:
+        """The internal API's, made once and kept in its Secret."""
+        name = names.internal_token(resource.name)
+        there = self._around.mirror.one(kinds.SECRET, self._key.namespace, name)
+        if there is None:
+            try:
+                there = await self._around.cluster.get(kinds.SECRET, self._key.namespace, name)
+            except NotFound:
+                return secrets.token_urlsafe(32)
+        value = (there.get("data") or {}).get("token")
+        return b64decode(value).decode() if value else secrets.token_urlsafe(32)
+
+    async def _make_children(
+        self, resource: Resource, chosen: template.Chosen, token: str, pods: list[GatewayPod], *, running: bool
+    ) -> list[Trouble]:
+        """Everything but the plan. Without mailboxes of its own (`running` False) a resource gets no pods."""
+        wished = manifests.children(resource, chosen, token, self._around.kinds)
+        if not running:
+            wished = [manifest for manifest in wished if manifest["kind"] != kinds.DEPLOYMENT.kind]
+        deployment = self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, names.gateway(resource.name))
+        if deployment is not None and (deployment.get("spec") or {}).get("replicas", 1) > resource.spec.replicas:
+            records = self._store.view.records if self._store.view is not None else {}
+            await self._book.price(pods, fleet.costs(pods, records))
+        troubles = await self._children.make(resource, wished)
+        kept = [(kinds.CONFIG_MAP, names.plan(resource.name))]
+        kept += [
+            (kinds.REVISION, revision["metadata"]["name"])
+            for revision in self._around.mirror.of(kinds.REVISION, self._key)
+            if revision["metadata"]["name"] not in chosen.stale
+        ]
+        await self._children.prune(resource, wished, kept)
+        return troubles
+
+    # --- assignment -----------------------------------------------------------------------------------------------
+
+    async def _assign(self, resource: Resource, pods: list[GatewayPod], *, may_plan: bool) -> None:
+        """Store the plan, tell the pods, release what the dead held. Without a look at the store everybody keeps what he has."""
+        view = self._store.view
+        self._possession, self._look_again = None, None
+        if view is None:
+            self._absences.outage()
+            return
+        now = self._around.monotonic()
+        absent = self._absences.look(pods, view.records, view.runs, now)
+        if may_plan and self._store.claimed:
+            self._book.notice()
+            await self._book.read(pods)
+            seen = fleet.planned(pods, view.records, absent)
+            if not self._is_early(resource, seen, now):
+                planned = planner.plan(self._book.plan, seen, resource.spec.commands.partitions, now)
+                await self._book.follow(resource, planned, self._around.wall())
+                await self._book.tell(pods)
+                self._look_again = planned.look_again_at
+                for move in planned.moves:
+                    self._around.metrics.moved(move.cause.value)
+                holders = {
+                    partition: record.incarnation
+                    for partition, record in view.holders.items()
+                    if record.incarnation is not None
+                }
+                await self._store.release(planner.releasable(holders, seen))
+        self._possession = possession.judge(
+            self._book.plan, pods, view.records, view.holders, resource.spec.commands.partitions, view.time_us
+        )
+
+    def _is_early(self, resource: Resource, seen: list[planner.Pod], now: float) -> bool:
+        """Nobody has anything yet and more pods are on their way: dealing now would mean moving in a moment."""
+        if self._book.plan.seats or not seen:
+            return False
+        able = sum(pod.incarnation is not None and not pod.leaving for pod in seen)
+        if able == 0:
+            return True
+        if self._first_able is None:
+            self._first_able = now
+        self._look_again = self._first_able + _FIRST_PLAN_PATIENCE
+        return able < resource.spec.replicas and now < self._look_again
+
+    # --- report ---------------------------------------------------------------------------------------------------
+
+    def _status(
+        self, resource: Resource, chosen: template.Chosen, pods: list[GatewayPod], troubles: list[Trouble]
+    ) -> Status:
+        child = names.gateway(resource.name)
+        found = Found(
+            version=chosen.rendered.version,
+            upgrade=chosen.upgrade,
+            deployment=self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, child),
+            service=self._around.mirror.one(kinds.SERVICE, self._key.namespace, child),
+            pods=pods,
+            possession=self._possession,
+            store_trouble=None if self._store.trouble is None else self._store.trouble.message,
+            topics=self._brokers.topics,
+            troubles=troubles,
+            sweep=self._store.sweep,
+        )
+        return status.render(resource, found, self._now())
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    async def _farewell(self) -> None:
+        """The resource is gone; Kubernetes takes its children away. Its keys go when its pods have, best effort."""
+        if self._last is None:
+            return
+        log.info("the resource is gone", extra={"resource": str(self._key)})
+        deadline = self._around.monotonic() + self._last.spec.grace_period + 60
+        while self._around.mirror.of(kinds.POD, self._key) and self._around.monotonic() < deadline:
+            self._woken.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5.0):
+                    await self._woken.wait()
+            if self._around.mirror.resource(self._key) is not None:
+                return  # made again: the next loop goes on, and what the old pods held is released for them
+        await self._store.clean(self._last.uid)

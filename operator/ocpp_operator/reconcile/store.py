@@ -1,0 +1,190 @@
+"""The store of one resource: looked at every second while there are pods, claimed, swept, and cleaned at the end.
+
+Pods appear and vanish in the store without any event of Kubernetes, so it is asked; one look is one pipeline. The walks through all
+entries go on beside the loop in tasks of their own and never hold a pass up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine, Sequence
+
+from ocpp_contract.ids import Incarnation, Partition, PodName
+from ocpp_contract.scripts.records import StoreClaim
+from ocpp_contract.times import format_time, from_us
+from ocpp_operator.adapters.api_errors import ClusterError
+from ocpp_operator.adapters.directory import Directory, StoreView
+from ocpp_operator.adapters.pods import PodUnreachable
+from ocpp_operator.adapters.pods import connections as connections_of
+from ocpp_operator.adapters.redis_access import RedisAccess, StoreUnavailable
+from ocpp_operator.core import claims, fleet, kinds, names
+from ocpp_operator.core.election import NotLeader
+from ocpp_operator.core.fleet import GatewayPod
+from ocpp_operator.core.mirror import Key
+from ocpp_operator.core.spec import Resource
+from ocpp_operator.core.status import Sweep, Trouble
+from ocpp_operator.core.sweep import compare
+from ocpp_operator.reconcile import access
+from ocpp_operator.reconcile.surroundings import Surroundings
+
+log = logging.getLogger(__name__)
+
+_COMPARED = 4
+"""Pods whose own lists are compared in one sweep: their entries are kept in memory meanwhile."""
+_CLEAN_LIMIT = 120.0
+
+
+class Store:
+    """What one loop knows of its store."""
+
+    def __init__(self, around: Surroundings, key: Key) -> None:
+        self._around = around
+        self._key = key
+        self._reach: tuple[RedisAccess, str] | None = None
+        self._directory: Directory | None = None
+        self._walk: asyncio.Task[None] | None = None
+        self._gone: set[Incarnation] = set()
+        """Processes that ended since the last walk: their entries go at once."""
+        self._next_sweep = 0.0
+        self._turn = 0
+        self.view: StoreView | None = None
+        self.trouble: Trouble | None = None
+        self.taken: claims.Taken | None = None
+        self.claimed = False
+        """The store is ours by its claim: nothing is planned or released otherwise, since the holders may be another's pods."""
+        self.sweep: Sweep | None = None
+
+    async def close(self) -> None:
+        """End the walk and the connections."""
+        if self._walk is not None:
+            self._walk.cancel()
+            await asyncio.wait((self._walk,))
+        if self._directory is not None:
+            await self._directory.close()
+
+    async def look(self, resource: Resource, contents: access.Contents, pods: Sequence[GatewayPod]) -> None:
+        """One look, and the claim kept. Afterwards `view` is None exactly if it failed, and `trouble` says why."""
+        self.view, self.claimed = None, False
+        try:
+            directory = await self._connected(resource, contents)
+            view = await directory.observe([pod.name for pod in pods], resource.spec.commands.partitions)
+            await self._claim(resource, directory, view, pods)
+        except access.SecretMissing as error:
+            self.trouble = Trouble("SecretMissing", str(error))
+        except StoreUnavailable as error:
+            self.trouble = Trouble(str(error.reason), str(error))
+        else:
+            self.view, self.trouble = view, None
+
+    async def _connected(self, resource: Resource, contents: access.Contents) -> Directory:
+        """Connections by the spec and the Secrets of now: a rotated password makes new ones."""
+        reach = access.redis(resource, contents), resource.spec.redis.key_prefix
+        if reach != self._reach or self._directory is None:
+            if self._directory is not None:
+                await self.close()
+            self._reach, self._directory = reach, Directory(*reach, guard=self._around.guard)
+        return self._directory
+
+    async def _claim(
+        self, resource: Resource, directory: Directory, view: StoreView, pods: Sequence[GatewayPod]
+    ) -> None:
+        mine = StoreClaim(resource.uid, resource.namespace, resource.name, resource.created, 0)
+        ours = [(pod.name, pod.uid) for pod in pods]
+        verdict = claims.judge_store(mine, view.claim, view.holders, ours, view.time_us)
+        self.taken = verdict if isinstance(verdict, claims.Taken) else None
+        self.claimed = isinstance(verdict, claims.Keep)
+        if isinstance(verdict, claims.Refresh):
+            self.claimed = await directory.claim(mine, view.claim)
+
+    async def release(self, releasable: dict[Partition, Incarnation]) -> None:
+        """What exactly these incarnations hold, whose pods are gone. Raises StoreUnavailable."""
+        if releasable and self._directory is not None:
+            released = await self._directory.release(releasable)
+            log.info("released %d partitions of pods that are gone", released, extra={"resource": str(self._key)})
+            self._gone |= set(releasable.values())
+
+    # --- stale entries ------------------------------------------------------------------------------------------------
+
+    def keep_sweeping(self, pods: Sequence[GatewayPod], token: str | None) -> None:
+        """Begin a walk if one is due: after a pod's death at once, otherwise now and then."""
+        if self._directory is None or (self._walk is not None and not self._walk.done()):
+            return
+        now = self._around.monotonic()
+        if not self._gone and now < self._next_sweep:
+            return
+        gone, self._gone = self._gone, set()
+        whole = now >= self._next_sweep
+        if whole:
+            self._next_sweep = now + self._around.settings.sweep_interval
+        walk = self._whole(self._directory, pods, token) if whole else self._dead(self._directory, gone)
+        self._walk = asyncio.create_task(self._guarded(walk), name=f"sweep {self._key}")
+
+    async def _guarded(self, walk: Coroutine[object, object, None]) -> None:
+        try:
+            await walk
+        except (StoreUnavailable, ClusterError, PodUnreachable) as error:
+            log.warning("the sweep ended early: %s", error, extra={"resource": str(self._key)})
+        except NotLeader:
+            log.info("the sweep ends: another replica leads", extra={"resource": str(self._key)})
+
+    async def _dead(self, directory: Directory, gone: Collection[Incarnation]) -> None:
+        progress = await directory.sweep_pods(gone)
+        self._around.metrics.swept(progress.scanned, progress.removed)
+        log.info(
+            "%d entries of pods that are gone removed",
+            progress.removed,
+            extra={"resource": str(self._key), "scanned": progress.scanned},
+        )
+
+    async def _whole(self, directory: Directory, pods: Sequence[GatewayPod], token: str | None) -> None:
+        living = self._some_of(pods)
+        swept = await directory.sweep(self._list_pods, [record for _, record in living])
+        removed = swept.progress.removed
+        for pod, incarnation in living:
+            if pod.ip is None or token is None:
+                continue
+            asked_at = asyncio.get_running_loop().time()
+            items = await connections_of(pod.ip, token)
+            compared = compare(swept.entries[incarnation], swept.read_by, items, asked_at, swept.began_us)
+            removed += await directory.remove(compared.stale)
+            if compared.missing:
+                log.warning(
+                    "%d stations of pod %s are not in the store; it writes them again", len(compared.missing), pod.name,
+                    extra={"resource": str(self._key)},
+                )  # fmt: skip
+        at = from_us(swept.progress.at_us) if swept.progress.at_us else self._around.wall()
+        self.sweep = Sweep(swept.progress.scanned, removed, format_time(at))
+        self._around.metrics.swept(swept.progress.scanned, removed)
+
+    def _some_of(self, pods: Sequence[GatewayPod]) -> list[tuple[GatewayPod, Incarnation]]:
+        """A few living pods, others each time."""
+        if self.view is None or not pods:
+            return []
+        records = self.view.records
+        living = [(pod, record.incarnation) for pod in pods if (record := fleet.own_record(pod, records)) is not None]
+        start = self._turn % max(1, len(living))
+        self._turn += _COMPARED
+        return (living[start:] + living[:start])[:_COMPARED]
+
+    async def _list_pods(self) -> Collection[tuple[PodName, str]]:
+        """A complete list as of now, of the API server: the mirror may lag behind the entries."""
+        labels = f"{names.MANAGED_SELECTOR},{names.INSTANCE}={self._key.name}"
+        listing = await self._around.cluster.list(kinds.POD, self._key.namespace, labels)
+        return {(pod.name, pod.uid) for pod in fleet.pods_of(listing.items)}
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    async def clean(self, uid: str) -> None:
+        """After the resource and its pods are gone: its keys go too, best effort."""
+        if self._directory is None:
+            return
+        try:
+            cleaned = await self._directory.clean(uid, _CLEAN_LIMIT)
+        except StoreUnavailable as error:
+            log.warning("its keys stay in the store: %s", error, extra={"resource": str(self._key)})
+            return
+        log.info(
+            "%d keys removed from the store%s", cleaned.removed, "" if cleaned.finished else ", some are left",
+            extra={"resource": str(self._key)},
+        )  # fmt: skip

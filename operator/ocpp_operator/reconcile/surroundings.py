@@ -1,0 +1,34 @@
+"""What all loops of one process share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ocpp_operator.adapters.admin import Metrics
+from ocpp_operator.adapters.cluster import Cluster
+from ocpp_operator.adapters.election import boottime
+from ocpp_operator.adapters.secrets import SecretWatches
+from ocpp_operator.core.kinds import Kind
+from ocpp_operator.core.mirror import Mirror
+from ocpp_operator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Adapters, settings and clocks."""
+
+    settings: Settings
+    cluster: Cluster
+    mirror: Mirror
+    secrets: SecretWatches
+    metrics: Metrics
+    guard: Callable[[], None]
+    """Raises NotLeader: called right before every write to Kafka, Redis or a pod. The cluster adapter does it by itself."""
+    kinds: frozenset[Kind] = field(default_factory=frozenset)
+    """Kinds of other projects that this cluster has."""
+    monotonic: Callable[[], float] = boottime
+    """Seconds; for everything that waits or is measured."""
+    wall: Callable[[], datetime] = lambda: datetime.now(UTC)
+    """For what people read."""
