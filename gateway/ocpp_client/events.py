@@ -28,6 +28,7 @@ from ocpp_client.topic_reader import Start, TopicReader
 from ocpp_contract.cloudevents import CloudEvent
 from ocpp_contract.errors import ContractError
 from ocpp_contract.events import Event, short_type
+from ocpp_contract.header_names import check_header_names
 from ocpp_contract.ids import ChargePointId
 from ocpp_contract.names import Topics
 
@@ -53,6 +54,7 @@ class Received:
 
 def decode(record: ConsumerRecord) -> Received:
     """A record of ``ocpp-events-up``; raises ContractError when it is none of ours."""
+    check_header_names(record.headers)
     ce = CloudEvent.from_headers(record.headers)
     short = short_type(ce.type)
     if short is None:

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
 from ocpp_client.errors import KafkaUnavailable
+from ocpp_client.fetched_records import lenient
 
 log = logging.getLogger(__name__)
 
@@ -59,17 +60,22 @@ class KafkaAccess:
         return AIOKafkaProducer(**self.arguments(), acks="all", enable_idempotence=False, linger_ms=0)
 
     def consumer(self, *topics: str, group_id: str | None = None) -> AIOKafkaConsumer:
-        """Never skips: without a position of its own it begins at the oldest record. Commits are the caller's."""
+        """Never skips: without a position of its own it begins at the oldest record. Commits are the caller's.
+
+        A record with a header whose name is no UTF-8 arrives too; `check_header_names` tells it.
+        """
         access = self
         if group_id is not None:
             access = replace(self, request_timeout=max(self.request_timeout, _JOIN_TIMEOUT))
-        return AIOKafkaConsumer(
-            *topics,
-            **access.arguments(),
-            group_id=group_id,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=100,
+        return lenient(
+            AIOKafkaConsumer(
+                *topics,
+                **access.arguments(),
+                group_id=group_id,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                fetch_max_wait_ms=100,
+            )
         )
 
     async def start(self, client: AIOKafkaProducer | AIOKafkaConsumer) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from ocpp_client.kafka import KafkaAccess
 from ocpp_client.topic_reader import Start, TopicReader
 from ocpp_contract.errors import ContractError
+from ocpp_contract.header_names import check_header_names
 from ocpp_contract.ids import CommandId
 from ocpp_contract.outcome import CommandResult
 
@@ -86,10 +87,11 @@ class Results:
         async for batch in self._reader.batches():
             for record in batch:
                 if record.value is not None:
-                    self._take(record.value)
+                    self._take(record.value, record.headers)
 
-    def _take(self, value: bytes) -> None:
+    def _take(self, value: bytes, headers: Sequence[tuple[str, bytes | None]]) -> None:
         try:
+            check_header_names(headers)
             result = CommandResult.from_json(value)
         except ContractError as error:
             # Written by a newer gateway, or by nobody of ours: not a reason to stop hearing the others.

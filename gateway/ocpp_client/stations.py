@@ -21,6 +21,7 @@ from ocpp_client.kafka import KafkaAccess
 from ocpp_client.topic_reader import TopicReader
 from ocpp_contract.credentials import SALT_BYTES, hash_key
 from ocpp_contract.errors import ContractError
+from ocpp_contract.header_names import check_header_names
 from ocpp_contract.ids import ChargePointId, check_charge_point_id
 from ocpp_contract.names import Topics
 from ocpp_contract.partitioning import partition_for
@@ -106,6 +107,7 @@ class StationRegistry:
         async with TopicReader(self._access, self._topic) as reader:
             async for record in reader.to_end():
                 try:
+                    check_header_names(record.headers)
                     station_id, is_credential = parse_key(record.key)
                     station = found.get(station_id, Station(station_id))
                     if is_credential:

@@ -21,6 +21,7 @@ from ocpp_contract.outcome import CommandResult, CommandState, Outcome
 from ocpp_contract.partitioning import partition_for
 from ocpp_contract.scripts.records import ClaimedRecord, DoneRecord
 from tests.client.conftest import COMMAND_PARTITIONS, CP, Pod, entry, read_all, result
+from tests.gateway.adapters.odd_records import odd_batch, produce_batch
 from tests.testbed.kafka import KafkaServer, create_topics
 from tests.testbed.processes import free_port
 
@@ -113,9 +114,11 @@ async def test_garbage_among_the_results_disturbs_nobody(access: KafkaAccess, to
         [record] = await read_all(access, topics.commands_down, wanted=1)
         async with access.producer() as producer:
             await producer.send_and_wait(topics.command_results, b"\xff", partition=0)
-            await producer.send_and_wait(
-                topics.command_results, result(decode_command(record.value)).to_json(), partition=0
-            )
+            answer = result(decode_command(record.value))
+            rejected = replace(answer, outcome=Outcome.REJECTED).to_json()
+            odd = odd_batch([(b"CP1", rejected, [(b"odd-\xff", b"")])], "gzip")  # aiokafka alone would stop here
+            await produce_batch(access.bootstrap_servers[0], topics.command_results, 0, odd)
+            await producer.send_and_wait(topics.command_results, answer.to_json(), partition=0)
         assert (await waiting).outcome is Outcome.ACCEPTED
 
 

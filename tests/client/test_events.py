@@ -18,6 +18,7 @@ from ocpp_contract.cloudevents import CloudEvent
 from ocpp_contract.events import Event, ce_type
 from ocpp_contract.ids import ChargePointId
 from ocpp_contract.names import Topics
+from tests.gateway.adapters.odd_records import odd_batch, produce_batch
 from tests.testbed.kafka import EmbeddedBroker, KafkaServer, create_topics
 
 NOW = "2026-11-22T10:00:00.000Z"
@@ -55,6 +56,27 @@ async def test_copies_foreign_records_and_old_goodbyes_are_left_out(
     async with EventConsumer(access, topics=topics, group_id=group_name if grouped else None) as consumer:
         assert await take(consumer, 3) == ["1", "2", "4"]
         assert consumer.skipped == 1
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+async def test_a_header_name_that_is_no_utf_8_costs_only_its_own_record(
+    access: KafkaAccess, topics: Topics, group_name: str, grouped: bool
+) -> None:
+    """aiokafka alone would never read this partition again, neither before nor behind it."""
+    event = Event("MeterValues", ChargePointId("CP1"), NOW, NOW, 1, {}).to_json()
+    batch = [
+        (b"CP1", event, [*_names(str(number)), *([(b"odd-\xff", b"")] if number in (2, 3) else [])])
+        for number in range(6)
+    ]
+    await produce_batch(access.bootstrap_servers[0], topics.events_up, 0, odd_batch(batch, "zstd"))
+    async with EventConsumer(access, topics=topics, group_id=group_name if grouped else None) as consumer:
+        assert await take(consumer, 4) == ["0", "1", "4", "5"]
+        assert consumer.skipped == 2
+
+
+def _names(ce_id: str) -> list[tuple[bytes, bytes | None]]:
+    event = CloudEvent(ce_id, "/chargegateway/t/gw-0", ce_type("MeterValues"), "CP1", NOW)
+    return [(name.encode(), value) for name, value in event.to_headers()]
 
 
 async def test_a_group_goes_on_after_what_it_committed(access: KafkaAccess, topics: Topics, group_name: str) -> None:

@@ -13,6 +13,7 @@ from ocpp_contract.names import Topics
 from ocpp_contract.partitioning import partition_for
 from ocpp_contract.registry import StationRecord
 from tests.client.conftest import CP, read_all
+from tests.gateway.adapters.odd_records import odd_batch, produce_batch
 
 KEY = b"correct horse battery staple"
 
@@ -81,3 +82,16 @@ async def test_many_are_checked_before_any_is_written(access: KafkaAccess, topic
         with pytest.raises(CredentialError):
             await registry.put_all([("A", StationRecord(), None), ("B", StationRecord(), b"short")])
         assert await registry.all() == {}
+
+
+async def test_a_record_that_the_gateways_leave_out_is_left_out(access: KafkaAccess, topics: Topics) -> None:
+    """A header name that is no UTF-8: aiokafka alone would read nothing of that partition any more."""
+    odd = odd_batch([(CP.encode(), StationRecord(blocked=True).to_json(), [(b"odd-\xff", b"")])], "snappy")
+    async with StationRegistry(access, topics=topics) as registry:
+        await registry.put(CP, StationRecord())
+        await produce_batch(access.bootstrap_servers[0], topics.stations, partition_for(CP.encode(), 4), odd)
+        await registry.set_key(CP, KEY)
+        found = await registry.get(CP)
+    assert found is not None
+    assert found.record == StationRecord()
+    assert found.credential is not None

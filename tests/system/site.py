@@ -28,6 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis, RedisCluster
 
 from ocpp_client import kafka as kafka_client
+from ocpp_client.fetched_records import lenient
 from ocpp_client.status import Directory, RedisAccess
 from ocpp_contract.assignment import Assignment, format_annotations_file
 from ocpp_contract.connection import ConnectionRecord
@@ -38,6 +39,7 @@ from ocpp_contract.scripts import calls
 from ocpp_contract.scripts.records import PartitionRecord
 from ocpp_local.pods import Pod, Pods, Surroundings
 from ocpp_local.processes import Children, ReservedPorts
+from tests.gateway.adapters.odd_records import OddRecord, odd_batch, produce_batch
 from tests.system.rig import QUICK
 from tests.testbed.kafka import create_topics
 
@@ -77,7 +79,9 @@ class Site:
         self._news = asyncio.Condition()
         self._http = aiohttp.ClientSession()
         self._producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest", fetch_max_wait_ms=50)
+        self._consumer = lenient(
+            AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest", fetch_max_wait_ms=50)
+        )
         self._reading: asyncio.Task[None] | None = None
 
     # --------------------------------------------------------------------------------------------------------- pods
@@ -217,6 +221,14 @@ class Site:
         topic = getattr(self.topics, lane)
         done = await self._producer.send_and_wait(topic, value, key=key, partition=partition, headers=list(headers))
         return f"{topic}/{done.partition}/{done.offset}"
+
+    async def produce_odd(
+        self, records: Sequence[OddRecord], codec: str, partition: int, lane: str = "commands_down"
+    ) -> list[str]:
+        """One batch made by hand, header names of any bytes; where its records stand."""
+        topic = getattr(self.topics, lane)
+        first = await produce_batch(self.kafka, topic, partition, odd_batch(records, codec))
+        return [f"{topic}/{partition}/{first + number}" for number in range(len(records))]
 
     def results(self, command_id: str) -> list[Record]:
         """Every record on command-results about one command, in order."""

@@ -121,6 +121,33 @@ async def test_a_broken_command_that_names_its_sender_gets_an_outcome_too(
     assert len(obedient.heard) == heard, "the station was bothered"
 
 
+@pytest.mark.parametrize("lane", ["commands_down", "commands_urgent"])
+async def test_a_header_name_that_is_no_utf_8_costs_only_its_own_record(
+    site: Site, obedient: Station, lane: str
+) -> None:
+    """In the middle of a compressed batch, twice; the commands around it are carried out, each once."""
+    values = [_command(obedient.name, replyContext=number) for number in range(40)]
+    odd = {13, 27}
+    batch = [
+        (b"whose", value, [(b"odd-\xff\xfe" if number in odd else b"traceparent", b"kept")])
+        for number, value in enumerate(values)
+    ]
+    heard = len(obedient.received("RemoteStartTransaction"))
+    partition = await _mailbox(site, obedient)
+    async with site.counted("downlink", "command_outcomes", "Invalid", at_least=len(odd)):
+        places = await site.produce_odd(batch, "zstd", partition, lane)
+        outcomes = [await site.outcome(json.loads(value)["id"]) for value in values]
+    assert outcomes == ["Invalid" if number in odd else "Accepted" for number in range(40)]
+    for number in odd:
+        letter = await site.dead_letter(places[number])
+        assert (letter.key, letter.value) == (b"whose", values[number])
+        assert letter.headers["cg-reason"] == b"Invalid: headers: the name of a header is no UTF-8"
+        assert letter.headers["odd-\x1a\x1a"] == b"kept"
+    assert len(obedient.received("RemoteStartTransaction")) == heard + 38
+    behind = await site.send(obedient.name, "RequestStartTransaction", _start(), lane=lane)
+    assert await site.outcome(behind) == "Accepted"
+
+
 @pytest.mark.parametrize("type_name", ["MakeCoffee", "RemoteStartTransaction", ""])
 async def test_an_unknown_type_is_unsupported(site: Site, obedient: Station, type_name: str) -> None:
     """1.6 names are no types: the contract speaks 2.x."""

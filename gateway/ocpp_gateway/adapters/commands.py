@@ -12,6 +12,7 @@ that is what makes the traps of aiokafka's consumer harmless:
 - `pause()` throws prefetched records away, so it is never used: records go straight into the caller's own queues.
 - A consumer can stay stuck after a restart of the whole cluster: a partition from which nothing was heard for `stall_after`
   (not even "no records") has the client made anew, from the same positions.
+- One header name that is no UTF-8 stops a partition for good: `fetched_records` lets such a record arrive, to be refused.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import TopicPartition
 
 from ocpp_contract.ids import Partition
+from ocpp_gateway.adapters.fetched_records import lenient
 from ocpp_gateway.adapters.group_offsets import GroupOffsets
 from ocpp_gateway.adapters.kafka_connection import KafkaConnection, close_consumer, start_client
 from ocpp_gateway.core.effects import Lane, LanePosition, SourceRecord
@@ -191,13 +193,15 @@ class _LaneReader:
     async def _keep_reading(self) -> None:
         backoff = _BACKOFF
         while True:
-            consumer = AIOKafkaConsumer(
-                group_id=None,  # positions are kept in the group by GroupOffsets; nobody joins it
-                auto_offset_reset="earliest",
-                fetch_max_wait_ms=self._fetch_max_wait_ms,
-                fetch_max_bytes=_FETCH_BYTES,
-                max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
-                **self._connection.arguments(),
+            consumer = lenient(
+                AIOKafkaConsumer(
+                    group_id=None,  # positions are kept in the group by GroupOffsets; nobody joins it
+                    auto_offset_reset="earliest",
+                    fetch_max_wait_ms=self._fetch_max_wait_ms,
+                    fetch_max_bytes=_FETCH_BYTES,
+                    max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
+                    **self._connection.arguments(),
+                )
             )
             try:
                 await start_client(consumer)

@@ -17,7 +17,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from ocpp_contract.errors import ContractError
+from ocpp_contract.header_names import check_header_names
 from ocpp_contract.registry import CredentialRecord, StationRecord, parse_key
+from ocpp_gateway.adapters.fetched_records import lenient
 from ocpp_gateway.adapters.kafka_connection import KafkaConnection, close_consumer, start_client
 from ocpp_gateway.adapters.redis_shard import StoreUnknown
 from ocpp_gateway.adapters.station_projection import Applied, StationProjection
@@ -83,12 +85,14 @@ class Stations:
         self._projection.partitions = len(topic["partitions"])
 
     def _consumer(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            **self._connection.arguments(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=_POLL_MS // 2,
+        return lenient(
+            AIOKafkaConsumer(
+                **self._connection.arguments(),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=_POLL_MS // 2,
+            )
         )
 
     async def _step(self, consumer: AIOKafkaConsumer) -> None:
@@ -149,6 +153,7 @@ class Stations:
     def _read(self, message: Any) -> Applied | None:
         """A record that nobody can use is counted and passed over; the last good one stays."""
         try:
+            check_header_names(message.headers)
             station, credential = parse_key(message.key)
             if message.value is not None:
                 (CredentialRecord if credential else StationRecord).from_json(message.value)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ocpp_contract.commands import Command, InvalidCommand, decode_command
 from ocpp_contract.errors import ContractError
+from ocpp_contract.header_names import check_header_names
 from ocpp_contract.ids import ChargePointId, CommandId
 from ocpp_contract.names import DEADLINE, ENTRY_EPOCH, HOP, MAX_HOP
 from ocpp_contract.outcome import Outcome
@@ -54,6 +55,7 @@ def read(source: SourceRecord, settings: DownlinkSettings) -> Readable | Unreada
             str(error), error.outcome, error.command_id, error.charge_point_id, error.type, error.reply_context
         )
     try:
+        check_header_names(source.headers)  # one of ours may be meant by it
         travelled = Travelled(hop_of(source), entry_epoch_of(source))
         deadline_us, cut = deadline_of(source, command, settings)
     except ContractError as error:

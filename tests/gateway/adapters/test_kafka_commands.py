@@ -13,6 +13,7 @@ from ocpp_gateway.adapters.events import EventProducer
 from ocpp_gateway.adapters.group_offsets import MAX_METADATA_BYTES
 from ocpp_gateway.adapters.kafka_connection import KafkaConnection, KafkaRefused, KafkaUnknown
 from ocpp_gateway.core.effects import Lane, LanePosition, SourceRecord
+from tests.gateway.adapters.odd_records import CODECS, odd_batch, produce_batch
 from tests.testbed.kafka import EmbeddedBroker, KafkaServer, create_topics
 
 SETTINGS = {"message.timestamp.type": "LogAppendTime"}
@@ -366,3 +367,46 @@ async def test_the_embedded_broker_serves_both_lanes_without_metadata(
         await consumer.commit(Lane.NORMAL, P0, 50, "dropped by this broker")
         position = (await consumer.positions(P0))[Lane.NORMAL]
         assert position.committed == 50
+
+
+# ---------------------------------------------------------------------------------------- header names that are no UTF-8
+
+_ODD_NAME = b"c\xf0g-\xff\xfehop"
+_ODD_NAME_READ = "c\x1ag-\x1a\x1ahop"
+
+
+@pytest.mark.parametrize("codec", CODECS)
+async def test_a_header_name_that_is_no_utf_8_arrives_substituted_amid_its_neighbours(lanes: Lanes, codec: str) -> None:
+    """Read by aiokafka alone, none of these records would ever arrive."""
+    odd = {70, 71, 299}
+    batch = odd_batch(
+        [
+            (b"CP1", b"%d" % n, [(_ODD_NAME if n in odd else "käse-name".encode(), b"\xff"), (b"other-name", None)])
+            for n in range(300)
+        ],
+        codec,
+    )
+    await lanes.send(range(1000, 1003), partition=0)
+    first = await produce_batch(lanes.connection.bootstrap_servers[0], lanes.topics[Lane.NORMAL], 0, batch)
+    await lanes.send(range(2000, 2003), partition=0)
+    async with lanes.consuming() as (consumer, mailbox):
+        consumer.start_fetch(P0, BOTH_FROM_START)
+        await mailbox.until(306)
+        assert mailbox.values(0) == [1000, 1001, 1002, *range(300), 2000, 2001, 2002]
+        assert [record.offset for record in mailbox.records] == list(range(306))
+        assert {record.offset - first: record.headers[0] for record in mailbox.records[3:303]} == {
+            n: (_ODD_NAME_READ if n in odd else "käse-name", b"\xff") for n in range(300)
+        }
+        assert {record.headers[1] for record in mailbox.records[3:303]} == {("other-name", None)}
+
+
+async def test_fetching_may_start_behind_such_a_record_or_at_it(lanes: Lanes) -> None:
+    batch = odd_batch([(None, b"%d" % n, [(_ODD_NAME, b"")] if n == 1 else []) for n in range(4)], "zstd")
+    await produce_batch(lanes.connection.bootstrap_servers[0], lanes.topics[Lane.URGENT], 0, batch)
+    async with lanes.consuming() as (consumer, mailbox):
+        for begin in (1, 2):
+            consumer.start_fetch(P0, {Lane.NORMAL: 0, Lane.URGENT: begin})
+            await mailbox.until(4 - begin)
+            assert mailbox.values(0, Lane.URGENT) == list(range(begin, 4))
+            consumer.stop_fetch(P0)
+            mailbox.records.clear()

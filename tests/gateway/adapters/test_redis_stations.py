@@ -20,6 +20,7 @@ from ocpp_gateway.adapters.store import Store, StoreSettings
 from ocpp_gateway.core.effects import Unknown
 from ocpp_gateway.core.registry import StationEntry
 from tests.conftest import MakeTopics
+from tests.gateway.adapters.odd_records import odd_batch, produce_batch
 from tests.gateway.adapters.test_redis_store import PATIENT
 from tests.testbed.kafka import EmbeddedBroker, KafkaServer, create_topics
 from tests.testbed.redis import RedisServer
@@ -153,12 +154,14 @@ async def test_stations_are_projected_by_the_owner_of_their_partition(
     [topic] = await make_topics({"cleanup.policy": "compact"}, stations=2)
     unusable = ((b"\xff", b"{}"), (b"a{b", b"{}"), (b"CP-1", b"{"))
     usable = ((b"CP-1", RECORD.to_json()), (b"CP-1/credential", OLD.to_json()))
-    await produce(kafka, topic, 0, *usable, *unusable)
+    await produce(kafka, topic, 0, *usable[:1])
+    await produce_batch(kafka.bootstrap, topic, 0, odd_batch([(b"CP-1", LATER.to_json(), [(b"odd-\xff", b"")])], "lz4"))
+    await produce(kafka, topic, 0, *usable[1:], *unusable)
     await produce(kafka, topic, 1, (b"CP-2", RECORD.to_json()))
     async with opened(redis_server, redis_prefix) as projection:
         async with reading(kafka, topic, projection, 0, 7) as (stations, troubles):
             await becomes(StationEntry(RECORD, OLD.hashes), lambda: projection.look_up(ONE))
-            assert troubles == ["registry_record"] * 3
+            assert troubles == ["registry_record"] * 4
             with pytest.raises(Unknown):  # partition 1 has no reader: nobody can say that CP-2 is unknown
                 await projection.look_up(TWO)
             stations.set_partitions({0, 1, 7})

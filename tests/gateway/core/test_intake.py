@@ -125,3 +125,10 @@ def test_foreign_headers_travel_on_and_ours_are_set_anew() -> None:
         ("cg-entry-epoch", b"99"),
     )
     assert "cg-entry-epoch" not in dict(onward_headers(source, 0, Travelled(0, None)))
+
+
+def test_a_header_name_that_was_no_utf_8_makes_the_command_invalid() -> None:
+    """It may have been meant for one of ours; so the adapter lets it arrive with U+001A in place of what cannot be read."""
+    content = unreadable(record(("cg-h\x1ap", b"1")))
+    assert content.reason == "headers: the name of a header is no UTF-8"
+    assert (content.outcome, content.command_id, content.charge_point_id) == (Outcome.INVALID, ID, "CP1")
