@@ -3,7 +3,7 @@
     archive = images.build("gateway")       # a docker-archive; image `localhost/chargegateway/gateway:test`
 
 `build` builds for real, on the base that the test bed made (`node_components.BASE`), and only when something changed that the
-image is made of: layers and archives stay in the cache.
+image is made of: layers and archives stay in the cache. `configuration`, `layers` and `files` tell what is in an archive.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.testbed import cache
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "localhost/chargegateway/base:test"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _KEPT = 3
+_KEPT_LAYERS = 100  # of both planes; a build of changed sources makes about five
 
 
 def name(plane: str, tag: str = "test") -> str:
@@ -34,7 +36,8 @@ def build(plane: str, tag: str = "test") -> Path:
 
     base = node_components.BASE.find()
     node_components.CONTAINER_PROGRAMS.find()
-    destination = cache.folder() / "images" / f"{plane}-{_digest(plane, base)}-{tag}"
+    digest = _digest(plane, base)
+    destination = cache.folder() / "images" / f"{plane}-{digest}-{tag}"
     archive = destination / f"{plane}.tar"
     if archive.is_file():
         destination.touch()
@@ -44,37 +47,35 @@ def build(plane: str, tag: str = "test") -> Path:
         _ensure_base(base)
         # Where a proxy re-signs, the build must trust what this machine trusts. Mounted, so that the image stays as it is.
         trust = [f"--volume={_CERTIFICATES}:{_CERTIFICATES}:ro"] if _CERTIFICATES.is_file() else []
+        built = name(plane, digest)  # of its own in the storage: another run may build other sources at the same time
         _buildah(
             "bud", "--isolation=chroot", "--network=host", "--layers", *trust, f"--build-arg=BASE_IMAGE={BASE_IMAGE}",
-            f"--file=Dockerfile.{plane}", f"--tag={name(plane, tag)}", ".",
+            f"--build-arg=VERSION={tag}", f"--file=Dockerfile.{plane}", f"--tag={built}", ".",
         )  # fmt: skip
-        _buildah("push", name(plane, tag), f"docker-archive:{part / archive.name}:{name(plane, tag)}")
+        _buildah("push", built, f"docker-archive:{part / archive.name}:{name(plane, tag)}")
 
     cache.install(destination, fill)
     _forget_old(plane)
     return archive
 
 
-def size(image: str) -> int:
-    """Bytes of an image's unpacked layers, as buildah counts them."""
-    found = json.loads(_buildah("inspect", "--type=image", image))
-    listed = json.loads(_buildah("images", "--json"))
-    [only] = [each["size"] for each in listed if each["id"] == found["FromImageID"]]
-    return _bytes(only)
-
-
-def configuration(image: str) -> dict[str, object]:
+def configuration(archive: Path) -> dict[str, Any]:
     """What the image says about itself: User, Env, Entrypoint, Labels, ..."""
-    config: dict[str, object] = json.loads(_buildah("inspect", "--type=image", image))["OCIv1"]["config"]
+    with tarfile.open(archive) as whole:
+        config: dict[str, Any] = _json(whole, _manifest(whole)["Config"])["config"]
     return config
+
+
+def layers(archive: Path) -> list[int]:
+    """The bytes of each layer, unpacked; the base's first."""
+    with tarfile.open(archive) as whole:
+        return [whole.getmember(layer).size for layer in _manifest(whole)["Layers"]]
 
 
 def files(archive: Path) -> Iterator[str]:
     """The paths of every layer of an archive."""
     with tarfile.open(archive) as whole:
-        manifest = whole.extractfile("manifest.json")
-        assert manifest is not None
-        for layer in json.load(manifest)[0]["Layers"]:
+        for layer in _manifest(whole)["Layers"]:
             packed = whole.extractfile(layer)
             assert packed is not None
             with tarfile.open(fileobj=packed) as opened:
@@ -104,6 +105,17 @@ def pack(root: Path, archive: Path, image: str, command: Sequence[str]) -> None:
             entry = tarfile.TarInfo(file)
             entry.size = len(data)
             whole.addfile(entry, io.BytesIO(data))
+
+
+def _manifest(archive: tarfile.TarFile) -> dict[str, Any]:
+    [only] = _json(archive, "manifest.json")
+    return dict(only)
+
+
+def _json(archive: tarfile.TarFile, file: str) -> Any:
+    content = archive.extractfile(file)
+    assert content is not None
+    return json.load(content)
 
 
 def _ensure_base(root: Path) -> None:
@@ -151,10 +163,12 @@ def _digest(plane: str, base: Path) -> str:
 
 
 def _forget_old(plane: str) -> None:
-    """Keep the latest few archives; they are a few hundred megabytes each."""
+    """Keep the latest few archives and layers; they are a few hundred megabytes each."""
     archives = sorted((cache.folder() / "images").glob(f"{plane}-*"), key=lambda path: path.stat().st_mtime)
     for old in archives[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
+    if len(json.loads(_buildah("images", "--all", "--json"))) > _KEPT_LAYERS:
+        _buildah("rmi", "--all", "--force")
 
 
 def _nobodys(entry: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -165,8 +179,3 @@ def _nobodys(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def _architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-
-
-def _bytes(text: str) -> int:
-    number, unit = text.split()
-    return int(float(number) * {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}[unit.upper()])

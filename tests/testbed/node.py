@@ -36,6 +36,7 @@ from tests.testbed.node_parts import (
     Scheduler,
 )
 from tests.testbed.node_pki import Pki
+from tests.testbed.node_traces import kubelet_runs
 from tests.testbed.processes import NotReady
 
 _RUN = Path("/run/chargegateway-node")
@@ -79,6 +80,8 @@ class Node:
             self._lock = None
             raise NotReady("another node runs on this machine, and there can be only one") from None
         self.ground.remove()
+        if kubelet_runs():
+            raise NotReady("a kubelet runs on this machine, and there can be only one")
         self.ground.make()
         names = [
             NODE_ADDRESS, "127.0.0.1", KUBERNETES_ADDRESS, "localhost", "kubernetes", "kubernetes.default",

@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.testbed import node_traces
+
 NAMESPACE = "chargegateway"
 HOST_LINK = "chargegateway0"
 HOST_ADDRESS = "10.200.0.1"
@@ -37,6 +39,7 @@ _PROGRAMS = {
     "kubelet",
     "kube-proxy",
     "kube-apiserver",
+    "kube-controller-manager",
     "kube-scheduler",
 }
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -85,15 +88,13 @@ class Ground:
         for command in (("ip", "link", "delete", HOST_LINK), ("ip", "netns", "delete", NAMESPACE)):
             subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
         self._remove_cgroups()
-        for leftover in Path("/var/lib/cni/results").glob(f"{BRIDGE_NETWORK}-*"):
-            leftover.unlink(missing_ok=True)
-        for link in Path("/var/log/containers").glob("*.log"):
-            if str(link.readlink()).startswith(f"{self.state}/"):
-                link.unlink()
+        node_traces.remove(self.state, self.run, BRIDGE_NETWORK)
         with contextlib.suppress(FileNotFoundError):
             for name, value in json.loads(self._sysctls.read_text()).items():
                 (Path("/proc/sys") / name).write_text(value)
             self._sysctls.unlink()
+        if mounts := self._mounts():  # whatever is behind them is not ours to delete
+            raise OSError(f"still mounted: {', '.join(mounts)}")
         shutil.rmtree(self.state, ignore_errors=True)
         shutil.rmtree(self.run, ignore_errors=True)
 
@@ -101,7 +102,7 @@ class Ground:
         """What is still there of a node, in words; empty after `remove`."""
         found = [str(path) for path in (self.state, self.run, self._sysctls) if path.exists()]
         found += [f"mount {mount}" for mount in self._mounts()]
-        found += [f"process {pid}" for pid in self._processes()]
+        found += [f"process {pid}" for pid in [*self._members(), *self._processes()]]
         found += [f"cgroup {group}" for group in _cgroups()]
         if Path("/sys/class/net", HOST_LINK).exists():
             found.append(f"link {HOST_LINK}")
@@ -121,13 +122,18 @@ class Ground:
 
     def _end_leftovers(self) -> None:
         """Containers first (they are members of pods' cgroups), then the shims."""
-        members = {int(pid) for group in _cgroups() for pid in _members(group)}
-        for pid in [*members, *self._processes()]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and any(True for _ in self._processes()):
+        while left := [*self._members(), *self._processes()]:
+            for pid in left:  # again and again: what was killed may just have had a child
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                return
             time.sleep(0.02)
+
+    def _members(self) -> set[int]:
+        """The processes of pods."""
+        return {pid for group in _cgroups() for pid in map(int, _listed(group)) if not _ended(pid)}
 
     def _mounts(self) -> list[str]:
         """Our mounts, the innermost first."""
@@ -170,7 +176,7 @@ def _cgroups() -> list[Path]:
     return [Path(folder) for root in roots for folder, _, _ in os.walk(root, topdown=False)]
 
 
-def _members(group: Path) -> list[str]:
+def _listed(group: Path) -> list[str]:
     with contextlib.suppress(OSError):
         return (group / "cgroup.procs").read_text().split()
     return []
