@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ocpp_operator.adapters.kafka_admin import KafkaAccess
 from ocpp_operator.adapters.redis_access import Address, RedisAccess
 from ocpp_operator.core.fields import SecretKeyRef, SecretRef
+from ocpp_operator.core.findings import Trouble
 from ocpp_operator.core.spec import Resource
-from ocpp_operator.core.status import Trouble
 
 Contents = Callable[[str], Mapping[str, bytes] | None]
 """What is in the Secret of that name in the resource's namespace; None: there is none."""

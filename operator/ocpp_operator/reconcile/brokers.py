@@ -11,9 +11,9 @@ import logging
 from ocpp_contract.names import GROUP_ID
 from ocpp_operator.adapters.kafka_admin import KafkaAccess, KafkaAdmin, KafkaDenied, KafkaUnavailable
 from ocpp_operator.core import claims
+from ocpp_operator.core.findings import Topics, Trouble
 from ocpp_operator.core.mirror import Key
 from ocpp_operator.core.spec import Resource
-from ocpp_operator.core.status import Topics, Trouble
 from ocpp_operator.core.topics import Management, TopicsWish, wished_topics
 from ocpp_operator.core.topics_verdict import TopicsVerdict, compare
 from ocpp_operator.reconcile import access

@@ -16,10 +16,10 @@ from typing import Any
 from ocpp_operator.adapters.api_errors import Conflict, Forbidden, Invalid, NotFound
 from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.core import drift, kinds, names
+from ocpp_operator.core.findings import Trouble
 from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.mirror import Key, Mirror
 from ocpp_operator.core.spec import Resource
-from ocpp_operator.core.status import Trouble
 
 log = logging.getLogger(__name__)
 

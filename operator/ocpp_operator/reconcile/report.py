@@ -12,8 +12,8 @@ from typing import Any
 
 from ocpp_operator.adapters.api_errors import NotFound
 from ocpp_operator.core import names
+from ocpp_operator.core.findings import Report
 from ocpp_operator.core.mirror import Key
-from ocpp_operator.core.status import Status
 from ocpp_operator.reconcile.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
@@ -33,16 +33,16 @@ class Reporter:
         self.due: float | None = None
         """When a status that was held back is to be written."""
 
-    async def report(self, raw: Mapping[str, Any], status: Status) -> None:
+    async def report(self, raw: Mapping[str, Any], news: Report) -> None:
         """Tell the news at once, write the status when it is time. Raises ClusterError."""
         before = self._written if self._written is not None else (raw.get("status") or {})
         self.due = None
-        self._around.metrics.conditions(self._key, status.fields["conditions"])
-        if status.fields == _known(before, status.fields):
+        self._around.metrics.conditions(self._key, news.status["conditions"])
+        if news.status == _known(before, news.status):
             return
         now = self._around.monotonic()
         interval = self._around.settings.status_interval
-        if _without_figures(status.fields) == _without_figures(_known(before, status.fields)):
+        if _without_figures(news.status) == _without_figures(_known(before, news.status)):
             interval = max(interval, _FIGURES_INTERVAL)
         if now < self._at + interval:
             self.due = self._at + interval
@@ -52,14 +52,14 @@ class Reporter:
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
             "metadata": {**metadata, "uid": raw["metadata"]["uid"]},
-            "status": status.fields,
+            "status": news.status,
         }
         try:
             await self._around.cluster.apply_status(manifest)
         except NotFound:
             return  # it is being deleted
-        self._written, self._at = status.fields, now
-        for each in status.news:
+        self._written, self._at = news.status, now
+        for each in news.news:
             kind = "Warning" if each.warning else "Normal"
             await self._around.cluster.event(
                 {**manifest, "metadata": raw["metadata"]}, kind, each.reason, each.note, "Reconcile"

@@ -18,14 +18,14 @@ from typing import Any
 
 from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Conflict, NotFound
 from ocpp_operator.adapters.redis_access import StoreUnavailable
-from ocpp_operator.core import fleet, kinds, manifests, names, possession, status, template
+from ocpp_operator.core import findings, fleet, kinds, manifests, names, possession, template
 from ocpp_operator.core import plan as planner
 from ocpp_operator.core.election import NotLeader
+from ocpp_operator.core.findings import Found, Report, Trouble
 from ocpp_operator.core.fleet import GatewayPod
 from ocpp_operator.core.mirror import Key
 from ocpp_operator.core.possession import Possession
 from ocpp_operator.core.spec import Resource, SpecError
-from ocpp_operator.core.status import Found, Status, Trouble
 from ocpp_operator.reconcile import access
 from ocpp_operator.reconcile.assignment import PlanBook
 from ocpp_operator.reconcile.brokers import Brokers
@@ -128,7 +128,7 @@ class ResourceLoop:
             resource = Resource.parse(raw)
         except SpecError as error:
             trouble = Trouble("InvalidSpec", "; ".join(error.lines))
-            await self._reporter.report(raw, status.refused(raw, trouble, self._now()))
+            await self._reporter.report(raw, findings.refusal(raw, trouble, self._now()))
             return
         self._last = resource
         if resource.paused or resource.deleting:
@@ -147,7 +147,7 @@ class ResourceLoop:
         self._store.keep_sweeping(pods, token)
         troubles += access.missing(resource, self._contents)
         troubles += [trouble for trouble in (self._brokers.trouble, self._store.trouble) if trouble is not None]
-        await self._reporter.report(raw, self._status(resource, chosen, pods, troubles))
+        await self._reporter.report(raw, self._found(resource, chosen, pods, troubles))
 
     def _begin(self, uid: str) -> None:
         """The first pass over this object. An earlier one of the same name is gone, and its mailboxes may be taken over."""
@@ -249,12 +249,13 @@ class ResourceLoop:
 
     # --- report ---------------------------------------------------------------------------------------------------
 
-    def _status(
+    def _found(
         self, resource: Resource, chosen: template.Chosen, pods: list[GatewayPod], troubles: list[Trouble]
-    ) -> Status:
+    ) -> Report:
         child = names.gateway(resource.name)
         found = Found(
             version=chosen.rendered.version,
+            generation=self._book.plan.generation,
             upgrade=chosen.upgrade,
             deployment=self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, child),
             service=self._around.mirror.one(kinds.SERVICE, self._key.namespace, child),
@@ -263,9 +264,9 @@ class ResourceLoop:
             store_trouble=None if self._store.trouble is None else self._store.trouble.message,
             topics=self._brokers.topics,
             troubles=troubles,
-            sweep=self._store.sweep,
+            swept=self._store.swept,
         )
-        return status.render(resource, found, self._now())
+        return findings.report(resource, found, self._now())
 
     # --- the end --------------------------------------------------------------------------------------------------
 

@@ -20,10 +20,10 @@ from ocpp_operator.adapters.pods import connections as connections_of
 from ocpp_operator.adapters.redis_access import RedisAccess, StoreUnavailable
 from ocpp_operator.core import claims, fleet, kinds, names
 from ocpp_operator.core.election import NotLeader
+from ocpp_operator.core.findings import Swept, Trouble
 from ocpp_operator.core.fleet import GatewayPod
 from ocpp_operator.core.mirror import Key
 from ocpp_operator.core.spec import Resource
-from ocpp_operator.core.status import Sweep, Trouble
 from ocpp_operator.core.sweep import compare
 from ocpp_operator.reconcile import access
 from ocpp_operator.reconcile.surroundings import Surroundings
@@ -53,7 +53,7 @@ class Store:
         self.taken: claims.Taken | None = None
         self.claimed = False
         """The store is ours by its claim: nothing is planned or released otherwise, since the holders may be another's pods."""
-        self.sweep: Sweep | None = None
+        self.swept: Swept | None = None
 
     async def close(self) -> None:
         """End the walk and the connections."""
@@ -154,7 +154,7 @@ class Store:
                     extra={"resource": str(self._key)},
                 )  # fmt: skip
         at = from_us(swept.progress.at_us) if swept.progress.at_us else self._around.wall()
-        self.sweep = Sweep(swept.progress.scanned, removed, format_time(at))
+        self.swept = Swept(swept.progress.scanned, removed, format_time(at))
         self._around.metrics.swept(swept.progress.scanned, removed)
 
     def _some_of(self, pods: Sequence[GatewayPod]) -> list[tuple[GatewayPod, Incarnation]]:
