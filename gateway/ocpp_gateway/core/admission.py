@@ -199,6 +199,8 @@ def admit(handshake: Handshake, rules: AdmissionRules, pacer: AcceptPacer, login
     if isinstance(proof, Refused):
         return proof
     profile, basic = proof
+    if basic is not None and basic.hexadecimal:
+        quirks.append("hex-password")
 
     # 5. The rate of this identity, then the registration: the last step, so that nothing refused leaves an entry behind.
     now, pod = yield Look()

@@ -13,7 +13,7 @@ import binascii
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ocpp_contract.credentials import CredentialError, verify
+from ocpp_contract.credentials import CredentialError, canonical, verify
 
 
 class BasicFault(StrEnum):
@@ -26,11 +26,13 @@ class BasicFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BasicResult:
-    """`fault` None: authenticated. `matched` is the index of the stored hash that fitted; unreadable ones are counted."""
+    """`fault` None: authenticated. `matched` is the index of the stored hash that fitted; unreadable ones are counted.
+    `hexadecimal`: the key came as hex text of its bytes."""
 
     fault: BasicFault | None
     matched: int | None = None
     unreadable: int = 0
+    hexadecimal: bool = False
 
 
 def check_basic(authorization: str | None, charge_point_id: str, hashes: tuple[str, ...]) -> BasicResult:
@@ -56,7 +58,7 @@ def check_basic(authorization: str | None, charge_point_id: str, hashes: tuple[s
     for index, stored in enumerate(hashes):
         try:
             if verify(key, stored):
-                return BasicResult(None, index, unreadable)
+                return BasicResult(None, index, unreadable, canonical(key) != key)
         except CredentialError:
             unreadable += 1
     return BasicResult(BasicFault.WRONG_KEY, None, unreadable)

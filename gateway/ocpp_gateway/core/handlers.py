@@ -128,6 +128,8 @@ class Uplink:
     the same natural key is then a new transaction and no retry."""
     event_of: Callable[[JsonObject], str] | None = None
     """For rows with more than one event (TransactionEvent): the short type by payload; `event` is then a default."""
+    misspelt_unit: bytes | None = None
+    """A wrong spelling, as it stands in the frame, that the row takes for the right one: counted as a quirk."""
     unanswered: bool = False
     """2.1 NotifyPeriodicEventStream: comes as SEND, which is never answered. (A station that CALLs it gets `{}`.)"""
 

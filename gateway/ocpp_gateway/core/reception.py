@@ -62,6 +62,8 @@ def check(
     if route.row.unanswered is (frame.type == frames.CALL):
         # Accepted all the same: answered if it is a CALL, not answered if it is a SEND.
         effects.append(Count("quirks", "call-instead-of-send" if route.row.unanswered else "send-instead-of-call"))
+    if route.row.misspelt_unit is not None and route.row.misspelt_unit in raw:
+        effects.append(Count("quirks", "misspelt-unit"))
     schema_errors: tuple[str, ...] = ()
     if route.request is not None and not route.request.is_valid(payload):
         findings = examine(route.request, payload, strict=policy.validation is Validation.STRICT)

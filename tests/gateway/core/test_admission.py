@@ -366,3 +366,11 @@ def test_every_503_tells_when_to_come_back() -> None:
         outcome = world.run(handshake())
         assert isinstance(outcome, Refused)
         assert outcome.retry_after
+
+
+@pytest.mark.parametrize(("key", "quirks"), [(KEY, ()), (KEY.hex().encode(), ("hex-password",))])
+def test_a_password_as_hex_text_is_admitted_and_named(key: bytes, quirks: tuple[str, ...]) -> None:
+    world = World(StationEntry(StationRecord(security_profile=1), HASHES))
+    outcome = world.run(handshake(authorization=basic(key=key)))
+    assert isinstance(outcome, Admitted)
+    assert outcome.quirks == quirks

@@ -90,6 +90,11 @@ def test_basic(
     assert (result.fault, result.matched) == (fault, matched)
 
 
+@pytest.mark.parametrize(("sent", "hexadecimal"), [(RAW, False), (RAW.hex().encode(), True), (b"z" * 20, False)])
+def test_a_key_that_came_as_hex_text_is_told(sent: bytes, hexadecimal: bool) -> None:
+    assert check_basic(header("CP1", sent), "CP1", (hash_key(RAW, SALT),)).hexadecimal is hexadecimal
+
+
 def test_an_unreadable_hash_does_not_hide_the_good_one() -> None:
     result = check_basic(header("CP1", RAW), "CP1", ("argon2$future", hash_key(RAW, SALT)))
     assert (result.fault, result.matched, result.unreadable) == (None, 1, 1)

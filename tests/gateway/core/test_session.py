@@ -279,6 +279,19 @@ def test_quirks_are_counted_and_accepted_unless_strict(payload: dict[str, Any], 
     assert strict.answer[0] == 4
 
 
+@pytest.mark.parametrize(
+    ("unit", "counted"), [("Celcius", [Count("quirks", "misspelt-unit")]), ("Celsius", []), ("K", [])]
+)
+@pytest.mark.parametrize("action", ["MeterValues", "StopTransaction"])
+def test_the_misspelling_of_celsius_is_counted_and_put_right(action: str, unit: str, counted: list[Count]) -> None:
+    talk = Conversation(VERSIONS["ocpp1.6"])
+    values = [{"timestamp": TIME, "sampledValue": [{"value": "21", "unit": unit, "measurand": "Temperature"}]}]
+    stop = {"transactionId": 1, "meterStop": 7, "timestamp": TIME, "transactionData": values}
+    talk.hear([2, "1", action, {"connectorId": 1, "meterValue": values} if action == "MeterValues" else stop])
+    assert [count for count in talk.some(Count) if count.name == "quirks"] == counted
+    assert (b"Celcius" in talk.one(Publish).value) is False
+
+
 def test_celsius_is_misspelt_in_the_field() -> None:
     talk = Conversation(TINY16, SessionPolicy(validation=Validation.STRICT))
     value = {"value": "21", "unit": "Celcius", "measurand": "Temperature"}

@@ -11,6 +11,7 @@ from ocpp_gateway.core import shared_rows
 from ocpp_gateway.core.handlers import JsonObject, Uplink, UplinkContext
 from ocpp_gateway.core.ocpp16.values import (
     CONNECTOR_STATUS,
+    MISSPELT_CELSIUS,
     STOPPED_REASON,
     evse,
     id_tag_info,
@@ -207,6 +208,7 @@ UPLINK: dict[str, Uplink] = {
             natural_key=_stop_key,
             ends=_stopped,
             occurred_at=timestamp,
+            misspelt_unit=MISSPELT_CELSIUS,
         ),
         Uplink(
             "MeterValues",
@@ -215,6 +217,7 @@ UPLINK: dict[str, Uplink] = {
             transaction=True,
             identifying=("connectorId",),
             occurred_at=_first_meter_value,
+            misspelt_unit=MISSPELT_CELSIUS,
         ),
         Uplink(
             "DataTransfer",

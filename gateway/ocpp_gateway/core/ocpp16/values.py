@@ -10,6 +10,9 @@ from ocpp_gateway.core.handlers import Invalid, JsonObject
 
 ID_TAG_LENGTH = 20  # 7.29 IdToken: CiString20Type
 
+_CELCIUS = "Celcius"  # 1.6 itself misspelled it (7.45 UnitOfMeasure); both spellings mean one unit
+MISSPELT_CELSIUS = f'"{_CELCIUS}"'.encode()
+
 CONNECTOR_STATUS = {
     # 7.7 ChargePointStatus -> ConnectorStatusEnumType of 2.x; the exact word survives in statusDetail.
     "Available": "Available",
@@ -119,8 +122,7 @@ def _sampled_value(sent: JsonObject) -> JsonObject:
     }
     unit = get("unit")
     if unit is not None:
-        # 1.6 itself misspelled it (7.45 UnitOfMeasure); both spellings mean one unit.
-        found["unit"] = "Celsius" if unit == "Celcius" else unit
+        found["unit"] = "Celsius" if unit == _CELCIUS else unit
     elif measurand.startswith("Energy"):
         found["unit"] = "Wh"
     if (phase := get("phase")) is not None:
