@@ -19,6 +19,8 @@ KAFKA_MESSAGE_BYTES = 1_048_588
 RETENTION, SEGMENT, RETENTION_BYTES = "retention.ms", "segment.ms", "retention.bytes"
 MIN_IN_SYNC, UNCLEAN = "min.insync.replicas", "unclean.leader.election.enable"
 CLEANUP, TIMESTAMP, MESSAGE_BYTES = "cleanup.policy", "message.timestamp.type", "max.message.bytes"
+SETTINGS = (RETENTION, SEGMENT, RETENTION_BYTES, MIN_IN_SYNC, UNCLEAN, CLEANUP, TIMESTAMP, MESSAGE_BYTES)
+"""All that the contract speaks of; others are the brokers' business."""
 
 
 class Management(StrEnum):
