@@ -454,6 +454,7 @@ class Gateway:
         gauge("pending_handshakes", lambda: self.listeners.handshakes)
         gauge("partitions_held", lambda: len(self.pod.ownership.owned))
         gauge("parked_commands", lambda: self.pod.turns.parked)
+        gauge("parked_bytes", lambda: self.pod.turns.parked_bytes)
         gauge("unacknowledged_events", lambda: self._producer.pending)
         gauge("oldest_unacknowledged_seconds", lambda: self._producer.oldest_age() or 0.0)
         gauge("ready", lambda: float(self.unready() is None))
@@ -524,6 +525,7 @@ def downlink_settings(settings: Settings) -> DownlinkSettings:
         claim_replicas=settings.redis.wait_replicas,
         mailbox_size=commands.mailbox_size,
         max_parked=commands.max_parked,
+        max_parked_bytes=commands.max_parked_bytes,
         load_balancer_wait=drain.load_balancer_wait,
         closes_per_second=drain.connections_per_second,
         force_after=drain.force_after,

@@ -323,6 +323,11 @@ class Commands(_Group):
     max_parked: int = Field(
         20_000, ge=1, description="Commands waiting for stations that are away, per pod; beyond that Busy."
     )
+    max_parked_bytes: int = Field(
+        67_108_864,
+        ge=1_048_576,
+        description="Bytes of the records of those commands, per pod; beyond that Busy. Decoded they take some times as much.",
+    )
 
     @model_validator(mode="after")
     def _order(self) -> Self:

@@ -122,6 +122,26 @@ def test_more_parked_than_the_pod_bears_is_busy() -> None:
     assert story.pod("A").pod.turns.parked == 1
 
 
+def test_more_bytes_parked_than_the_pod_bears_is_busy() -> None:
+    """Whoever leaves, however, gives its bytes back: to its station, to another pod, by its deadline."""
+    orders = [command(1), command(2, station=S2), command(3), command(4)]
+    one = len(orders[0].value(Story().now)) + 8
+    story = Story(settings=replace(SETTINGS, max_parked_bytes=2 * one + one // 2))
+    turns = story.pod("A").pod.turns
+    story.send(*orders[:3])
+    assert [story.outcomes(order) for order in orders[:3]] == [[], [], [Outcome.BUSY]]
+    held = turns.parked_bytes
+    assert one < held <= 2 * one + one // 2
+    story.connect(S1, "A")
+    assert story.outcomes(orders[0]) == [ACCEPTED]
+    assert (turns.parked, turns.parked_bytes * 2) == (1, held)
+    story.send(orders[3])
+    assert story.outcomes(orders[3]) == [ACCEPTED], "who is here needs no parking"
+    story.passes(SETTINGS.max_deadline)
+    assert story.outcomes(orders[1]) == [Outcome.EXPIRED]
+    assert (turns.parked, turns.parked_bytes) == (0, 0)
+
+
 # ------------------------------------------------------------------------------------------------------ refused, not sent
 
 

@@ -34,6 +34,7 @@ _GAUGES: dict[str, str] = {
     "pending_handshakes": "Sockets that have not finished their handshake",
     "partitions_held": "Command partitions held by this pod",
     "parked_commands": "Commands that wait for a station that is away",
+    "parked_bytes": "Bytes of their records",
     "unacknowledged_events": "Events that Kafka has not acknowledged",
     "oldest_unacknowledged_seconds": "Age of the oldest of them",
     "ready": "1 while the pod is ready",

@@ -55,6 +55,8 @@ class DownlinkSettings:
     """At the last hop a command is forwarded at most so often."""
     mailbox_size: int = 64
     max_parked: int = 100_000
+    max_parked_bytes: int = 64 << 20
+    """Of their records; decoded they take some times as much."""
     max_remembered: int = 200_000
     """Command states kept in memory."""
     span_limit: int = 10_000

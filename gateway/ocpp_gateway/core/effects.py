@@ -344,6 +344,12 @@ class SourceRecord:
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers."""
+        named = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + named
+
     def header(self, name: str) -> bytes | None:
         """The last header of that name, as Kafka's own clients read it."""
         return next((value for key, value in reversed(self.headers) if key == name), None)

@@ -29,6 +29,8 @@ class Turns:
         self.mailboxes: dict[ChargePointId, Mailbox[Flight]] = {}
         self.parked = 0
         """Flights in mailboxes of stations that are not connected here."""
+        self.parked_bytes = 0
+        """Bytes of their records."""
         self.lookup = Signal()
         """Fired when stations wait whose entry nobody has looked at yet."""
         self.to_look_up: set[ChargePointId] = set()
@@ -42,7 +44,7 @@ class Turns:
         elif flight in mailbox:
             return True
         here = self._directory.current(station) is not None
-        crowded = not here and self.parked >= self._settings.max_parked and not flight.joined
+        crowded = not here and not flight.joined and not self._has_room(flight)
         if crowded or not mailbox.push(flight, again=flight.joined):
             if not mailbox:
                 del self.mailboxes[station]
@@ -51,9 +53,21 @@ class Turns:
         if here:
             self.next_turn(station)
         else:
-            self.parked += 1
+            self._park(flight)
             self._look_up(station)
         return True
+
+    def _has_room(self, flight: Flight) -> bool:
+        settings = self._settings
+        return self.parked < settings.max_parked and self.parked_bytes + flight.source.size <= settings.max_parked_bytes
+
+    def _park(self, *flights: Flight) -> None:
+        self.parked += len(flights)
+        self.parked_bytes += sum(flight.source.size for flight in flights)
+
+    def _unpark(self, *flights: Flight) -> None:
+        self.parked -= len(flights)
+        self.parked_bytes -= sum(flight.source.size for flight in flights)
 
     def next_turn(self, charge_point_id: ChargePointId) -> None:
         """Give the station's free slot to the first command that may go."""
@@ -76,7 +90,7 @@ class Turns:
         mailbox = self.mailboxes.get(station)
         if mailbox is not None and mailbox.discard(flight):
             if self._directory.current(station) is None:
-                self.parked -= 1
+                self._unpark(flight)
             if not mailbox:
                 del self.mailboxes[station]
         self.release_slot(flight)
@@ -96,14 +110,14 @@ class Turns:
         """Upgraded: what was parked has its turn."""
         mailbox = self.mailboxes.get(socket.charge_point_id)
         if mailbox is not None:
-            self.parked -= len(mailbox)
+            self._unpark(*mailbox)
             self.next_turn(socket.charge_point_id)
 
     def station_went(self, socket: Socket) -> None:
         """Those in the mailbox wait, now for an entry that shows the station elsewhere."""
         mailbox = self.mailboxes.get(socket.charge_point_id)
         if mailbox is not None and self._directory.current(socket.charge_point_id) is None and socket.upgraded:
-            self.parked += len(mailbox)
+            self._park(*mailbox)
             self._look_up(socket.charge_point_id)
 
     def boot_changed(self, socket: Socket) -> None:
