@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from math import ceil
+from math import ceil, inf
 
 
 class NotLeader(Exception):
@@ -111,7 +111,7 @@ class Elector:
         """Since when nothing else was seen than `_stored`. Nothing was ever seen: None."""
         self._look = True
         """The next step is to read: what we know is not what is there."""
-        self._not_before = 0.0
+        self._not_before = -inf
         self._seen = False
 
     # --- the right ------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class Elector:
         """The Lease was read (None: there is none); `now` is after the answer came."""
         self._notice_lapse(now)
         self._see(stored, now)
-        self._look = False
+        self._look, self._not_before = False, now
         if self.leads_until is not None and (stored is None or stored.lease.holder != self.identity):
             holder = "nobody" if stored is None else stored.lease.holder or "nobody"
             self._lose(f"the lease is held by {holder}")
