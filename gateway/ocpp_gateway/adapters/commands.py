@@ -41,6 +41,7 @@ _AT_ONCE = 200  # records handed over before the loop gets its turn
 _BACKOFF = 0.2
 _BACKOFF_MAX = 1.0
 _FETCH_BYTES = 8 << 20
+_CREATE_TIME = 0
 _PARTITION_FETCH_BYTES = 1 << 20
 
 
@@ -142,6 +143,7 @@ class _LaneReader:
         self._stall_after = stall_after
         self._next: dict[Partition, int] = {}
         """Partitions to fetch and the next offset to hand over of each."""
+        self._warned_of_time = False
         self._assignments = 0
         self._assigned = asyncio.Event()
         self._consumer: Any = None
@@ -250,6 +252,8 @@ class _LaneReader:
                     log.error("%s partition %d went back from offset %d to %d",
                               self._topic, partition, expected, record.offset)  # fmt: skip
                 self._next[partition] = record.offset + 1
+                if record.timestamp_type == _CREATE_TIME and not self._warned_of_time:
+                    self._warn_of_time(partition, record.offset)
                 self._deliver(
                     SourceRecord(
                         self._lane,
@@ -267,6 +271,17 @@ class _LaneReader:
                     await asyncio.sleep(0)
                 if self._assign_due is not None or assignments != self._assignments:
                     return  # the rest is fetched again, from `_next`
+
+    def _warn_of_time(self, partition: Partition, offset: int) -> None:
+        """Once for the topic: nothing is wrong with the single record, and some brokers know no other time."""
+        self._warned_of_time = True
+        log.warning(
+            "%s/%d/%d carries the time of its producer: deadlines count from clocks of backends until the topic has "
+            "message.timestamp.type=LogAppendTime (said once)",
+            self._topic,
+            partition,
+            offset,
+        )
 
 
 class _Watch:

@@ -369,6 +369,23 @@ async def test_the_embedded_broker_serves_both_lanes_without_metadata(
         assert position.committed == 50
 
 
+@pytest.mark.parametrize(("kind", "lines"), [("CreateTime", 1), ("LogAppendTime", 0)])
+async def test_a_topic_that_keeps_the_time_of_producers_is_told_once(
+    kafka: KafkaServer, fresh_name, caplog: pytest.LogCaptureFixture, kind: str, lines: int
+) -> None:
+    """Deadlines count from it, and the clocks of backends are nobody's."""
+    async with lanes_on(kafka.bootstrap, fresh_name, settings={"message.timestamp.type": kind}) as lanes:
+        await lanes.send(range(20), partition=0)
+        async with lanes.consuming() as (consumer, mailbox):
+            for begin in (0, 10):
+                consumer.start_fetch(P0, {Lane.NORMAL: begin, Lane.URGENT: 0})
+                await mailbox.until(20 + begin)
+                consumer.stop_fetch(P0)
+        told = [line for line in caplog.messages if "LogAppendTime" in line]
+        assert len(told) == lines
+        assert all(lanes.topics[Lane.NORMAL] in line for line in told)
+
+
 # ---------------------------------------------------------------------------------------- header names that are no UTF-8
 
 _ODD_NAME = b"c\xf0g-\xff\xfehop"
