@@ -50,9 +50,8 @@ class Rule:
     at: str = ""
     holds: Callable[[Any], bool] | None = None
     """The same in Python; None for a rule about a change."""
-    reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"] = (
-        "FieldValueInvalid"
-    )
+    reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"] = "FieldValueInvalid"
+    """Not FieldValueDuplicate: with it the API server shows no message."""
 
 
 def _publish_rules(schema: dict[str, Any], group: type[Any]) -> None:

@@ -179,7 +179,6 @@ class Spec(Group):
             "two listeners have the same port",
             ".listeners",
             lambda self: len({listener.port for listener in self.listeners}) == len(self.listeners),
-            "FieldValueDuplicate",
         ),
         Rule(
             "self.stations.unknown != 'Accept' || self.listeners.exists(listener, 0 in listener.securityProfiles)",

@@ -165,7 +165,6 @@ class Topics(Group):
             "two topics have the same name",
             "",
             lambda self: len(set(self.names())) == 6,
-            "FieldValueDuplicate",
         ),
     )
 
