@@ -12,15 +12,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from redis.exceptions import ResponseError
-
 from ocpp_contract.errors import ContractError
 from ocpp_contract.ids import Incarnation, PodName
 from ocpp_contract.names import Keys
 from ocpp_contract.scripts import calls
 from ocpp_contract.scripts.records import PodRecord
 from ocpp_operator.adapters.key_walk import Pace, walk
-from ocpp_operator.adapters.redis_masters import Master, Masters, Reply, is_of_another_type
+from ocpp_operator.adapters.redis_masters import Master, Masters
 from ocpp_operator.core.sweep import Entry, Judgement, Pods, Progress, pattern, read_entry
 
 _LAST_TTL_MS: Final = 86_400_000
@@ -102,7 +100,8 @@ class Entries:
         async def batch(master: Master, keys: Sequence[bytes], time_us: int) -> bool:
             nonlocal progress, began_us
             began_us = began_us or time_us
-            found = await self._texts(master, keys)
+            texts = await self._masters.values(master, keys)
+            found = [(key, text) for key, text in zip(keys, texts, strict=True) if text is not None]
             entries = [entry for key, text in found if (entry := self._entry(key, text)) is not None]
             await judge(entries)
             for entry in entries:
@@ -122,19 +121,7 @@ class Entries:
         entries = {incarnation: tuple(collected[str(incarnation)]) for incarnation in collect}
         return Swept(progress, entries, began_us, asyncio.get_running_loop().time())
 
-    async def _texts(self, master: Master, keys: Sequence[bytes]) -> list[tuple[bytes, Reply]]:
-        """Those that are still there. Read one by one: in a cluster they lie in many slots, and one command for all of them
-        would hold others up for longer. What has gone to another master is found there, or by the next pass."""
-        values = await self._masters.exchange(master, [("GET", key) for key in keys])
-        return [
-            (key, value)
-            for key, value in zip(keys, values, strict=True)
-            if value is not None and (not isinstance(value, ResponseError) or is_of_another_type(value))
-        ]
-
-    def _entry(self, key: bytes, text: Reply) -> Entry | None:
-        if not isinstance(text, bytes):
-            return None
+    def _entry(self, key: bytes, text: bytes) -> Entry | None:
         try:
             return read_entry(self._keys, key.decode(), text)
         except UnicodeDecodeError:

@@ -19,7 +19,7 @@ class Pace:
 
     batch: int = 500
     scripts: int = 50
-    rest: float = 0.002
+    rest: float = 0.001
     """Seconds after each batch."""
 
 

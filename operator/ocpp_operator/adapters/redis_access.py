@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import (
@@ -22,7 +22,10 @@ from redis.exceptions import (
     ClusterDownError,
     MovedError,
     NoPermissionError,
+    OutOfMemoryError,
     ReadOnlyError,
+    ResponseError,
+    TryAgainError,
 )
 
 
@@ -94,55 +97,68 @@ def connection(address: Address, access: RedisAccess) -> Connection:
 
 def explain(error: Exception, address: Address, access: RedisAccess) -> StoreUnavailable:
     """What a failed connection or a refused command means to whoever runs the resource."""
-    causes = list(_causes(error))
+    reason, text = _refused(error, access) or _not_reached(error, address, access)
+    return StoreUnavailable(reason, f"Redis at {address} {text}")
+
+
+def _refused(error: Exception, access: RedisAccess) -> tuple[Fault, str] | None:
+    """What the server said, if it said something."""
     user = f"user {access.username}" if access.username else "the default user"
-
-    def fault(reason: Fault, text: str) -> StoreUnavailable:
-        return StoreUnavailable(reason, f"Redis at {address} {text}")
-
-    match error:
-        case AuthenticationError() if access.password is None:
-            return fault(Fault.AUTHENTICATION, f"asks for a password and none is given ({error})")
-        case AuthenticationError():
-            return fault(Fault.AUTHENTICATION, f"refuses the password of {user} ({error})")
-        case NoPermissionError():
-            return fault(
-                Fault.PERMISSION, f"does not let {user} do what is needed: see the ACL in docs/redis.md ({error})"
-            )
-        case MovedError() | AskError() | ClusterDownError() if access.cluster:
-            return fault(Fault.UNREACHABLE, f"belongs to a cluster that is changing or incomplete ({error})")
-        case MovedError() | AskError() | ClusterDownError():
-            return fault(Fault.WRONG_MODE, "is a node of a Redis Cluster: set redis.mode to Cluster")
-        case ReadOnlyError():
-            return fault(Fault.NOT_WRITABLE, "is a replica: give the address of the master")
-        case BusyLoadingError():
-            return fault(Fault.UNREACHABLE, "is loading its data")
     said = str(error)
-    if "cluster support disabled" in said:
-        return fault(Fault.WRONG_MODE, "is no node of a Redis Cluster: set redis.mode to Standalone")
-    if "without any password configured" in said:
-        return fault(Fault.AUTHENTICATION, "has no password for its default user, and one is given")
-    if said.startswith(("OOM", "MISCONF", "NOREPLICAS")):
-        return fault(Fault.NOT_WRITABLE, f"takes no writes ({said})")
+    match error:
+        case AuthenticationError() if "without any password configured" in said:
+            return Fault.AUTHENTICATION, f"has no password for {user}, and one is given"
+        case AuthenticationError() if access.password is None:
+            return Fault.AUTHENTICATION, f"asks for a password and none is given ({said})"
+        case AuthenticationError():
+            return Fault.AUTHENTICATION, f"refuses the password of {user} ({said})"
+        case NoPermissionError():
+            return Fault.PERMISSION, f"does not let {user} do what is needed: see the ACL in docs/redis.md ({said})"
+        case MovedError() | AskError() | TryAgainError() | ClusterDownError() if access.cluster:
+            return Fault.UNREACHABLE, f"belongs to a cluster that is changing or incomplete ({said})"
+        case MovedError() | AskError() | TryAgainError() | ClusterDownError():
+            return Fault.WRONG_MODE, "is a node of a Redis Cluster: set redis.mode to Cluster"
+        case ReadOnlyError():
+            return Fault.NOT_WRITABLE, "is a replica: give the address of the master"
+        case OutOfMemoryError():
+            return Fault.NOT_WRITABLE, f"takes no writes: its memory is used up ({said})"
+        case BusyLoadingError():
+            return Fault.UNREACHABLE, "is loading its data"
+        case ResponseError() if "cluster support disabled" in said:
+            return Fault.WRONG_MODE, "is no node of a Redis Cluster: set redis.mode to Standalone"
+        case ResponseError() if said.startswith(("MISCONF", "NOREPLICAS")):
+            return Fault.NOT_WRITABLE, f"takes no writes ({said})"
+        case ResponseError():
+            return Fault.REFUSED, f"refuses a command: {said}"
+    return None
+
+
+def _not_reached(error: Exception, address: Address, access: RedisAccess) -> tuple[Fault, str]:
+    causes = list(_causes(error))
     for cause in causes:
         match cause:
             case ssl.SSLCertVerificationError():
-                return fault(Fault.TLS, f"shows a certificate that is not trusted: {cause.verify_message}")
-            case ssl.SSLError() if cause.reason in ("NO_CERTIFICATE_OR_CRL_FOUND", "PEM_LIB", "NO_START_LINE"):
-                return StoreUnavailable(Fault.TLS, "the CA certificate given for Redis holds no certificate in PEM")
+                return Fault.TLS, f"shows a certificate that is not trusted: {cause.verify_message}"
+            case ssl.SSLError() if any(word in str(cause) for word in _NO_PEM):
+                return Fault.TLS, "cannot be verified: what is given as its CA certificate is no certificate in PEM"
             case ssl.SSLError():
-                return fault(Fault.TLS, f"does not speak TLS as expected on this port ({cause.reason or cause})")
+                return Fault.TLS, f"does not speak TLS as expected on this port ({cause.reason or cause})"
             case socket.gaierror():
-                return StoreUnavailable(
-                    Fault.UNREACHABLE, f"the name {address.host} of Redis cannot be resolved ({cause.strerror})"
-                )
+                return Fault.UNREACHABLE, f"is not known: {address.host} cannot be resolved ({cause.strerror})"
             case FileNotFoundError() if access.ca_file:
-                return StoreUnavailable(Fault.TLS, f"the CA certificate {access.ca_file} for Redis is not there")
-    if isinstance(error, TimeoutError) or any(isinstance(cause, TimeoutError) for cause in causes):
-        return fault(Fault.UNREACHABLE, f"does not answer within {access.timeout:g} s")
-    if not access.tls and "Connection closed by server" in said:
-        return fault(Fault.UNREACHABLE, "closes the connection at once: does this port expect TLS?")
-    return fault(Fault.UNREACHABLE, f"cannot be used: {said or repr(error)}")
+                return Fault.TLS, f"cannot be verified: its CA certificate {access.ca_file} is not there"
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        # A plain port waits for the end of a command that never comes, and says nothing.
+        hint = ": does this port speak TLS?" if access.tls else ""
+        return Fault.UNREACHABLE, f"does not answer within {access.timeout:g} s{hint}"
+    said = str(error) or repr(error)
+    closed = "closed by server" in said or any(isinstance(cause, ConnectionResetError) for cause in causes)
+    if closed and not access.tls:
+        return Fault.UNREACHABLE, "closes the connection at once: does this port expect TLS?"
+    return Fault.UNREACHABLE, f"cannot be used: {said}"
+
+
+_NO_PEM: Final = ("no start line", "NO_START_LINE", "NO_CERTIFICATE_OR_CRL_FOUND", "PEM")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -34,6 +34,7 @@ Reply: TypeAlias = Any
 """What the server said (bytes, int, list, None), or a ResponseError that it answered."""
 
 _SLOTS = 16_384
+_MGET = 100
 _ELSEWHERE = (MovedError, AskError, TryAgainError, ClusterDownError)
 
 
@@ -62,10 +63,7 @@ class Master:
 
     def refusal(self, error: ResponseError) -> StoreUnavailable:
         """What a refused command means."""
-        found = explain(error, self.address, self._access)
-        if found.reason is Fault.UNREACHABLE and not isinstance(error, _ELSEWHERE):
-            return StoreUnavailable(Fault.REFUSED, f"Redis at {self.address} refuses a command: {error}")
-        return found
+        return explain(error, self.address, self._access)
 
     async def close(self) -> None:
         connected, self._connection = self._connection, None
@@ -148,6 +146,20 @@ class Masters:
         for index, reply in zip(forgotten, await self.ask(again), strict=True):
             replies[index] = reply
         return replies
+
+    async def values(self, master: Master, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Of keys that were just found there. None: gone, or gone to another master, or no string.
+
+        In a cluster they lie in many slots, so they are read one by one. Otherwise some at a time: that is half the work
+        for us, and not all at once, which others would have to wait for.
+        """
+        if self._access.cluster:
+            found = await self.exchange(master, [("GET", key) for key in keys])
+        else:
+            parts = [keys[start : start + _MGET] for start in range(0, len(keys), _MGET)]
+            replies = await self.exchange(master, [("MGET", *part) for part in parts])
+            found = [value for reply in replies for value in readable(master, reply)]
+        return [value if isinstance(value, bytes) else None for value in found]
 
     def forget(self) -> None:
         """The layout is asked for again before the next command."""

@@ -1,0 +1,218 @@
+"""The operator's sweep over a million entries: how long it takes, and what other clients of the same Redis feel meanwhile.
+
+    python -m benchmarks.sweep [--entries 1000000] [--gone 0.3] [--rounds 2] [--nice 10] [--redis HOST:PORT]
+
+Without `--redis` a server of the test bed is started, in memory only. A process of its own plays a gateway: GET of an entry and
+EVALSHA of the refresh script, one after the other, a pair every 2 ms; it has nothing else to do, so that the figures are the
+server's and not ours. Each round measures it beside no sweep, beside a pass that removes the entries of the pods that are gone,
+and beside one that finds nothing; quiet and swept periods lie next to each other. The sweeping process is
+niced below the others (`--nice 0`: not), because on a user's site it has a machine of its own, and here it would take the server's CPU.
+Nothing is asserted about speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import dataclass
+
+import redis
+
+from ocpp_contract import scripts
+from ocpp_contract.connection import ConnectionRecord
+from ocpp_contract.ids import ChargePointId, Incarnation, Partition, PodName
+from ocpp_contract.names import Keys
+from ocpp_contract.scripts import calls
+from ocpp_operator.adapters.directory import Directory, Progress
+from ocpp_operator.adapters.redis_access import Address, RedisAccess
+from tests.testbed.redis import RedisServer
+
+PREFIX = "bench-sweep:"
+PODS = 100
+_EVERY = 0.002
+_FILL = 5_000
+_TTL_MS = 900_000
+# One million records in seconds: written by the server itself, each as register writes it (its epoch is the running number).
+_FILLER = """
+for number = tonumber(ARGV[2]), tonumber(ARGV[3]) do
+  local pod = string.format('%03d', number % tonumber(ARGV[4]))
+  redis.call('SET', ARGV[1] .. number, (string.gsub(string.gsub(ARGV[5], 'POD', pod), 'EPOCH', tostring(number + 1))))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Felt:
+    """Milliseconds of a GET and an EVALSHA together."""
+
+    pairs: int
+    p50: float
+    p99: float
+    longest: float
+
+    def __str__(self) -> str:
+        return f"p50 {self.p50:6.3f} ms   p99 {self.p99:6.3f} ms   longest {self.longest:7.2f} ms   of {self.pairs:,}"
+
+
+def incarnation(number: int) -> Incarnation:
+    return Incarnation(PodName(f"gw-{number:03d}"), f"uid-{number:03d}", "00000001")
+
+
+def fill(client: redis.Redis, entries: int) -> None:
+    """Entries of all pods, in turn."""
+    holder = Incarnation(PodName("gw-POD"), "uid-POD", "00000001")
+    record = ConnectionRecord(
+        holder.pod, holder, Partition(17), 0, "9f8e7d6c5b4a3928", "ocpp1.6", "2026-11-22T10:00:00.000Z"
+    )
+    template = record.to_json().replace(b'"epoch":0', b'"epoch":EPOCH')
+    for start in range(0, entries, _FILL):
+        last = min(entries, start + _FILL) - 1
+        client.eval(_FILLER, 0, Keys(PREFIX).conn(ChargePointId("CP-")), start, last, PODS, template)
+
+
+# --- the other client, in a process of its own ------------------------------------------------------------------------
+
+
+def other(port: int) -> None:
+    """`begin` and `end` come as lines; after `end` the laps go out as JSON."""
+    import threading
+
+    keys, station = Keys(PREFIX), ChargePointId("other client")
+    me = Incarnation(PodName("gw-other"), "uid-other", "00000001")
+    record = ConnectionRecord(me.pod, me, Partition(1), 2**52, "c", "ocpp1.6", "2026-11-22T10:00:00.000Z")
+    call = calls.refresh(keys, station, record, True, _TTL_MS, _TTL_MS)
+    client = redis.Redis(port=port)
+    client.script_load(call.script.text)
+    stop = threading.Event()
+
+    def laps() -> list[float]:
+        found = []
+        due = time.perf_counter()
+        while not stop.is_set():
+            start = time.perf_counter()
+            client.get(keys.conn(ChargePointId("CP-1")))
+            client.evalsha(scripts.REFRESH.sha1, len(call.keys), *call.keys, *call.args)
+            found.append(time.perf_counter() - start)
+            due = max(due + _EVERY, start)
+            time.sleep(max(0.0, due - time.perf_counter()))
+        return found
+
+    result: list[list[float]] = []
+    for _ in iter(sys.stdin.readline, "quit\n"):  # begin
+        stop.clear()
+        thread = threading.Thread(target=lambda: result.append(laps()))
+        thread.start()
+        sys.stdin.readline()  # end
+        stop.set()
+        thread.join()
+        print(json.dumps(result.pop()), flush=True)
+
+
+class Other:
+    """The handle of that process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def say(self, word: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(word.encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def felt(self) -> Felt:
+        assert self._process.stdout is not None
+        await self.say("end")
+        laps = sorted(json.loads(await self._process.stdout.readline()))
+        return Felt(len(laps), *(laps[int(len(laps) * share)] * 1_000 for share in (0.5, 0.99)), laps[-1] * 1_000)
+
+
+@contextlib.asynccontextmanager
+async def started(port: int) -> AsyncIterator[Other]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.sweep", "--other", str(port),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**26,
+    )  # fmt: skip
+    handle = Other(process)
+    try:
+        yield handle
+    finally:
+        with contextlib.suppress(ConnectionError):
+            await handle.say("quit")
+        await process.wait()
+
+
+# --- rounds -----------------------------------------------------------------------------------------------------------
+
+
+async def run(address: Address, client: redis.Redis, entries: int, gone: float, rounds: int, nice: int) -> None:
+    present = {(one.pod, one.uid) for one in map(incarnation, range(round(PODS * gone), PODS))}
+    present.add((PodName("gw-other"), "uid-other"))
+
+    async def listed() -> Collection[tuple[PodName, str]]:
+        return present
+
+    directory = Directory(RedisAccess((address,), timeout=5.0), PREFIX)
+    try:
+        async with started(address.port) as beside:
+            os.nice(nice)  # server and other client have been started
+            for number in range(1, rounds + 1):
+                began = time.perf_counter()
+                fill(client, entries)
+                print(
+                    f"\nround {number}: {entries:,} entries of {PODS} pods written in {time.perf_counter() - began:.1f} s"
+                )
+                await beside.say("begin")
+                await asyncio.sleep(10)
+                print(f"  no sweep                       {await beside.felt()}")
+                for what in ("pass that removes", "pass that finds nothing"):
+                    await beside.say("begin")
+                    began, cpu = time.perf_counter(), time.process_time()
+                    progress: Progress = (await directory.sweep(listed)).progress
+                    took, cpu = time.perf_counter() - began, time.process_time() - cpu
+                    print(f"  {what:30} {await beside.felt()}")
+                    print(
+                        f"    {took:.1f} s, {progress.scanned:,} scanned, {progress.removed:,} removed, "
+                        f"{progress.scanned / took:,.0f}/s, operator's CPU {cpu:.1f} s"
+                    )
+                await beside.say("begin")
+                await asyncio.sleep(10)
+                print(f"  no sweep                       {await beside.felt()}")
+    finally:
+        await directory.close()
+
+
+@contextlib.contextmanager
+def server(given: str | None) -> Iterator[tuple[Address, redis.Redis]]:
+    if given:
+        host, _, port = given.rpartition(":")
+        with redis.Redis(host=host, port=int(port), decode_responses=True) as client:
+            yield Address(host, int(port)), client
+        return
+    with RedisServer() as started_here, started_here.client() as client:
+        yield Address("127.0.0.1", started_here.port), client
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--gone", type=float, default=0.3, help="share of the pods that are gone")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--nice", type=int, default=10, help="of the sweeping process")
+    parser.add_argument("--redis", help="HOST:PORT of a server on this machine to use; the keys stay")
+    parser.add_argument("--other", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.other:
+        other(options.other)
+        return
+    with server(options.redis) as (address, client):
+        asyncio.run(run(address, client, options.entries, options.gone, options.rounds, options.nice))
+
+
+if __name__ == "__main__":
+    main()
