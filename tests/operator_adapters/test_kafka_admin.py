@@ -20,7 +20,7 @@ from ocpp_operator.adapters.kafka_session import session
 from ocpp_operator.core.topics import SeenTopic, TopicsWish, WishedTopic, wished_topics
 from ocpp_operator.core.topics_verdict import Ailment, compare
 from tests.conftest import MakeTopics
-from tests.testbed.kafka import KafkaCluster, KafkaServer, create_topics
+from tests.testbed.kafka import KafkaCluster, KafkaServer
 from tests.testbed.processes import free_port
 
 FreshName = Callable[[str], str]
@@ -267,14 +267,18 @@ async def test_brokers_that_freeze_stop_and_return(private_kafka: KafkaServer) -
 async def test_a_broker_that_is_away_shows_in_its_partitions(private_kafka_cluster: KafkaCluster) -> None:
     cluster = private_kafka_cluster
     common = TopicsWish(3, 3, 6, 3, command_partitions=3)
-    strict = {"min.insync.replicas": "3"}
     kinds = {Ailment.UNDER_REPLICATED: "ocpp-events-up", Ailment.UNDER_MIN_IN_SYNC: "command-results"}
-    await create_topics(cluster.bootstrap, {"ocpp-events-up": 3}, {"min.insync.replicas": "2"}, replication=3)
-    await create_topics(cluster.bootstrap, {"command-results": 3}, strict, replication=3)
-    await create_topics(cluster.bootstrap, {"commands-dlq": 6}, {"min.insync.replicas": "1"}, replication=1)
     admin = KafkaAdmin(KafkaAccess(tuple(cluster.bootstrap.split(",")), timeout=20.0))
     topics = [*kinds.values(), "commands-dlq"]
-    assert not compare(common, await admin.observe(topics)).troubles
+    wanted = [
+        WishedTopic("ocpp-events-up", 3, 3, {"min.insync.replicas": "2"}),
+        WishedTopic("command-results", 3, 3, {"min.insync.replicas": "3"}),
+        WishedTopic("commands-dlq", 6, 1, {"min.insync.replicas": "1"}),
+    ]
+    assert await admin.create(wanted) == {}
+    async with asyncio.timeout(30):
+        while compare(common, await shown(admin, topics)).troubles:  # noqa: ASYNC110 - other processes elect leaders
+            await asyncio.sleep(0.05)
     cluster.node(1).kill()
     async with asyncio.timeout(60):
         while True:

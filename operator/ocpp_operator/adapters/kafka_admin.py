@@ -105,8 +105,8 @@ class KafkaAdmin:
                 failures[name] = _reason(error, *message)
         if unauthorized:
             raise KafkaDenied(
-                f"not authorised to create {', '.join(unauthorized)}: allow our user Create and DescribeConfigs on "
-                "them, or create them and set kafka.topics.management: None"
+                f"not authorised to create {', '.join(unauthorized)}: allow our user Create, Describe and "
+                "DescribeConfigs on them, or create them and set kafka.topics.management: None"
             )
         return failures
 
@@ -114,11 +114,11 @@ class KafkaAdmin:
         """What stands beside the group's committed offsets. A partition that was never committed is left out."""
         request = OffsetFetchRequest(group, [(topic, list(partitions))])
         async with session(self._access) as kafka:
-            while True:
-                response = await _ask_coordinator(kafka, group, request)
-                if response is not None:
-                    break
-                # A cluster that has just begun to keep offsets takes a second or two; the session's time bounds this.
+            # A cluster that has just begun to keep offsets takes a second or two.
+            patience = asyncio.get_running_loop().time() + self._access.timeout / 2
+            while (response := await _ask_coordinator(kafka, group, request)) is None:
+                if asyncio.get_running_loop().time() > patience:
+                    raise KafkaUnavailable(f"group {group} has no coordinator: see the topic __consumer_offsets")
                 await asyncio.sleep(_AGAIN_AFTER)
         found = {}
         for _, rows in response.topics:
