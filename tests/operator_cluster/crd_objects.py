@@ -7,6 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ocpp_gateway import settings
+from ocpp_operator.core import gateway_settings
+from ocpp_operator.core.spec import Resource
+
 Json = dict[str, Any]
 COLLECTION = "/apis/chargegateway.io/v1alpha1/namespaces/default/chargegateways"
 
@@ -154,6 +158,12 @@ MINIMAL_SPEC: Json = {
     "stations": {"unknown": "Accept"},
     "decisions": {"type": "Accept"},
 }
+
+
+def gateway_takes(resource: Resource) -> None:
+    """What the CRD admits must not be refused by a gateway that starts: raises what it would say."""
+    rendered = gateway_settings.render(resource)
+    settings.Settings(**rendered | {"pod": {"name": "city-gateway-1", "uid": "u", "resource_uid": "u"}})
 
 
 def gateway(spec: Mapping[str, Any], changes: Mapping[str, object] | None = None, name: str = "city") -> Json:

@@ -2,7 +2,7 @@
 
 The bounds are read from crds/chargegateways.yaml, and the values are made from them: a field that the full object does not
 have, or a bound of a kind that is not known here, fails. Every object is also read by ourselves: what the API server admits
-we understand, with the same defaults, and what it refuses for a value we would refuse too.
+we understand, with the same defaults, and a gateway starts with it; what it refuses for a value we would refuse too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from ocpp_operator.core import crd as rendered
 from ocpp_operator.core.fields import BETWEEN, DURATION_PATTERN, seconds
 from ocpp_operator.core.spec import Resource, SpecError
-from tests.operator_cluster.crd_objects import COLLECTION, FULL_SPEC, REMOVED, gateway, get, shown
+from tests.operator_cluster.crd_objects import COLLECTION, FULL_SPEC, REMOVED, gateway, gateway_takes, get, shown
 from tests.operator_core.publish import CRD
 from tests.testbed.kubernetes import ApiError, KubernetesServer
 
@@ -201,7 +201,9 @@ def test_a_bound_admits_its_last_value_and_refuses_the_next(
     for value in admitted or [get(gateway(FULL_SPEC, base(bound.path)), bound.path)]:
         document = gateway(FULL_SPEC, {**around, bound.path: value})
         stored = kubernetes.request("POST", CREATE, document)
-        assert Resource.parse(stored).spec == Resource.parse(document).spec
+        resource = Resource.parse(stored)
+        assert resource.spec == Resource.parse(document).spec
+        gateway_takes(resource)
 
     for value in refused:
         document = gateway(FULL_SPEC, {**around, bound.path: value})

@@ -18,7 +18,7 @@ import yaml
 from ocpp_operator.core import crd as rendered
 from ocpp_operator.core.fields import BETWEEN
 from ocpp_operator.core.spec import Resource, SpecError
-from tests.operator_cluster.crd_objects import COLLECTION, FULL_SPEC, MINIMAL_SPEC, REMOVED, gateway
+from tests.operator_cluster.crd_objects import COLLECTION, FULL_SPEC, MINIMAL_SPEC, REMOVED, gateway, gateway_takes
 from tests.operator_core.publish import CRD
 from tests.testbed.kubernetes import ApiError, KubernetesServer
 
@@ -374,7 +374,7 @@ def test_a_rule_refuses_with_its_message_and_admits(row: Row, kubernetes: Kubern
     with pytest.raises(SpecError) as mistake:
         Resource.parse(row.object(row.refused))
     assert any(line.endswith(rule["message"]) for line in mistake.value.lines)
-    Resource.parse(row.object(row.admitted))
+    gateway_takes(Resource.parse(row.object(row.admitted)))
 
 
 @pytest.mark.parametrize("row", CHANGES, ids=lambda row: f"{row.at}: {row.begins}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocpp_operator.core import crd
+from ocpp_operator.core import crd, reference
 
 ROOT = Path(__file__).parents[2]
 CRD = ROOT / "crds" / f"{crd.PLURAL}.yaml"
+REFERENCE = ROOT / "docs" / "resource.md"
 
 
 def wanted() -> dict[Path, str]:
-    return {CRD: crd.text()}
+    return {CRD: crd.text(), REFERENCE: reference.page()}
 
 
 def main() -> None:

@@ -135,12 +135,12 @@ class Spec(Group):
         description="Pods. With autoscaling set the autoscaler writes it. 0 stops the gateway: stations are refused and "
         "commands wait.",
     )
-    image: Image = Field(Image(), description="The gateway's image.")
+    image: Image = Field(Image(), description="Where the gateway's image comes from.")
     listeners: tuple[Listener, ...] = Field(
         (Listener(name="ws", port=80),),
         min_length=1,
         max_length=8,
-        description="Ports for stations, by name.",
+        description="Ports for stations. Names and ports differ; what holds for one port (TLS, security profiles) stands with it.",
         json_schema_extra={
             **BY_NAME,
             "default": [{"name": "ws", "port": 80, "securityProfiles": [0, 1]}],
@@ -156,7 +156,7 @@ class Spec(Group):
     kafka: Kafka = Field(description="The brokers that carry events and commands.")
     redis: Redis = Field(description="The store of directory, ownership and command records: Redis 7 or Valkey.")
     commands: Commands = Field(Commands(), description="The way down to the stations.")
-    limits: Limits = Field(Limits(), description="What one pod bears.")
+    limits: Limits = Field(Limits(), description="What one pod bears; beyond it stations are delayed or refused.")
     drain: Drain = Field(
         Drain(), description="How stations are moved off a pod that leaves: scale-down, upgrade and eviction alike."
     )
@@ -165,13 +165,15 @@ class Spec(Group):
         None, description="A HorizontalPodAutoscaler by connections; without it spec.replicas is yours."
     )
     disruption: Disruption = Field(Disruption(), description="What evictions may do at once.")
-    template: Template = Field(Template(), description="Pods and container: a curated part of the pod template.")
+    template: Template = Field(
+        Template(), description="Pods and container: the part of the pod template that is yours."
+    )
     network_policy: Switch = Field(
         "Enabled",
         description="A NetworkPolicy that lets in stations on the listeners' ports, and the operator and Prometheus on the "
         "admin port.",
     )
-    monitoring: Monitoring = Field(Monitoring(), description="How the gateway is looked after.")
+    monitoring: Monitoring = Field(Monitoring(), description="How the gateway is watched.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

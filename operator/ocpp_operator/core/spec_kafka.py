@@ -266,7 +266,7 @@ class Kafka(Group):
     authentication: Authentication | None = Field(
         None, description="Who we are to the brokers; without it they must let in anybody."
     )
-    topics: Topics = Field(Topics(), description="The six topics.")
+    topics: Topics = Field(Topics(), description="The six topics: their names, and how they are created.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -150,7 +150,7 @@ class Toleration(Group):
     """A taint that pods bear."""
 
     key: str | None = Field(None, max_length=316, description="Key of the taint; all keys when absent.")
-    operator: Literal["Equal", "Exists"] = Field("Equal", description="Whether the value must be equal.")
+    operator: Literal["Equal", "Exists"] = Field("Equal", description="Equal compares the value, Exists takes any.")
     value: str | None = Field(None, max_length=63, description="Value of the taint.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         None, description="Effect of the taint; all effects when absent."
@@ -259,6 +259,7 @@ class ContainerTemplate(Group):
     env: tuple[EnvVar, ...] = Field(
         (),
         max_length=64,
+        json_schema_extra=BY_NAME,
         description="Further environment variables, such as proxies; none that begins CHARGEGATEWAY_.",
     )
 
@@ -266,12 +267,14 @@ class ContainerTemplate(Group):
 class Template(Group):
     """Pods and container."""
 
-    pod: PodTemplate = Field(PodTemplate(), description="The pods.")
-    container: ContainerTemplate = Field(ContainerTemplate(), description="The gateway's container.")
+    pod: PodTemplate = Field(PodTemplate(), description="Labels, placement and priority of the pods.")
+    container: ContainerTemplate = Field(
+        ContainerTemplate(), description="Resources and environment of the gateway's container."
+    )
 
 
 class Monitoring(Group):
-    """How the gateway is looked after."""
+    """How the gateway is watched."""
 
     pod_monitor: Switch = Field(
         "Enabled", description="A PodMonitor for the Prometheus operator, where that kind exists."

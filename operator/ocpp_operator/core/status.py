@@ -25,7 +25,7 @@ class Condition(Group):
         description="Why, in one CamelCase word, for programs."
     )
     message: Annotated[str, StringConstraints(max_length=32_768)] = Field(description="Why, for people.")
-    observed_generation: Count | None = Field(None, description="metadata.generation that was judged.")
+    observed_generation: Count | None = Field(None, description="The metadata.generation that was judged.")
     last_transition_time: Time = Field(description="When status changed last.")
 
 
@@ -87,7 +87,7 @@ class Status(Group):
         description="Ready, Progressing, Degraded, AssignmentConverged, TopicsReady, Hardened, UpgradeAvailable.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    observed_generation: Count | None = Field(None, description="metadata.generation that this status is about.")
+    observed_generation: Count | None = Field(None, description="The metadata.generation that this status is about.")
     version: str | None = Field(None, description="Version of the gateway that the pods run.")
     addresses: tuple[Address, ...] = Field(
         (),
