@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ocpp_operator.core import crd as rendered
-from ocpp_operator.core.spec import Resource
+from ocpp_operator.core.spec import Resource, Spec
 from tests.operator_cluster.crd_objects import COLLECTION, FULL_SPEC, MINIMAL_SPEC, gateway
 from tests.testbed.kubernetes import ApiError, KubernetesServer
 
@@ -31,7 +31,7 @@ def make_gateway(kubernetes: KubernetesServer, crd: str, namespace: str) -> Make
 
 def test_the_minimal_object_gets_all_defaults(kubernetes: KubernetesServer, crd: str) -> None:
     spec = kubernetes.request("POST", DRY, gateway(MINIMAL_SPEC))["spec"]
-    schema = rendered.structural(rendered.Spec)
+    schema = rendered.structural(Spec)
 
     def check(node: dict[str, Any], value: dict[str, Any], path: str) -> None:
         for name, child in node["properties"].items():

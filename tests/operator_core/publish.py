@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ocpp_operator.core import crd, reference
+from ocpp_operator.core.names import PLURAL
 
 ROOT = Path(__file__).parents[2]
-CRD = ROOT / "crds" / f"{crd.PLURAL}.yaml"
+CRD = ROOT / "crds" / f"{PLURAL}.yaml"
 REFERENCE = ROOT / "docs" / "resource.md"
 
 

@@ -293,7 +293,7 @@ class Resource:
             f"size(self.metadata.name) <= {MAX_NAME}",
             f"the name must have at most {MAX_NAME} characters: names of children and labels are made of it",
             "",
-            lambda self: len(self.name) <= MAX_NAME,
+            lambda metadata: len(metadata.get("name", "")) <= MAX_NAME,
         ),
     )
 
@@ -304,7 +304,7 @@ class Resource:
         lines = [
             f"metadata.name: {rule.message}"
             for rule in cls.rules
-            if rule.holds is not None and len(str(metadata.get("name", ""))) > MAX_NAME
+            if rule.holds is not None and not rule.holds(metadata)
         ]
         try:
             spec = Spec.model_validate(raw.get("spec") or {})
