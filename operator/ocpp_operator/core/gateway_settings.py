@@ -94,7 +94,7 @@ def render(resource: Resource) -> dict[str, Any]:
             "call_timeout": _number(spec.ocpp.call_timeout),
             "ping_interval": _number(spec.ocpp.ping_interval),
             "inbound": spec.ocpp.validation.inbound,
-            "outbound": spec.ocpp.validation.outbound,
+            "outbound": spec.ocpp.validation.outbound_setting,
         },
         "stations": {
             "unknown": spec.stations.unknown,

@@ -87,8 +87,6 @@ def to_revision(resource: Resource, rendered: Rendered, number: int) -> Manifest
         "settings": rendered.settings,
         "inputs": rendered.made_of.to_data(),
     }
-    # Numbers as JSON has them after a way through the API server: 30.0 comes back as 30.
-    data = json.loads(json.dumps(data), parse_float=_shortest)
     fingerprint = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
     name = names.revision(resource.name, fingerprint)
     return {
@@ -96,11 +94,6 @@ def to_revision(resource: Resource, rendered: Rendered, number: int) -> Manifest
         "revision": number,
         "data": data,
     }
-
-
-def _shortest(number: str) -> int | float:
-    value = float(number)
-    return int(value) if value.is_integer() else value
 
 
 def from_revision(raw: Mapping[str, Any]) -> Rendered:

@@ -55,8 +55,8 @@ class Inputs:
     def of(cls, spec: Spec) -> Self:
         everything = spec.model_dump(mode="json", by_alias=True, exclude=NO_INPUTS)
         beyond_defaults = spec.model_dump(mode="json", by_alias=True, exclude=NO_INPUTS, exclude_defaults=True)
-        told = dict(_flat("", beyond_defaults))
-        return cls(told, {pointer: value for pointer, value in _flat("", everything) if pointer not in told})
+        told = dict(_members("", beyond_defaults))
+        return cls(told, {pointer: value for pointer, value in _members("", everything) if pointer not in told})
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
@@ -84,15 +84,20 @@ class Inputs:
         )
 
 
+def _members(pointer: str, group: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, item in group.items():
+        yield from _flat(f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", item)
+
+
 def _flat(pointer: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Numbers are floats throughout: JSON on its way through Kubernetes does not keep 30.0 apart from 30."""
     if isinstance(value, dict):
         yield pointer, "object"
-        for key, item in value.items():
-            yield from _flat(f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", item)
+        yield from _members(pointer, value)
     elif isinstance(value, list):
         yield pointer, f"list of {len(value)}"
         for index, item in enumerate(value):
             yield from _flat(f"{pointer}/{index}", item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield pointer, int(value) if value == int(value) else value  # as JSON comes back from the API server
     else:
-        yield pointer, value if isinstance(value, bool | str) or value is None else float(value)
+        yield pointer, value
