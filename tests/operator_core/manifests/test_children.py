@@ -103,19 +103,27 @@ def test_each_pod_reads_the_settings_of_its_own_revision(variant: str) -> None:
     assert item["path"] == "settings.json"
 
 
-def test_settings_of_pods_that_still_run_stay() -> None:
-    before, after = variants.resource("minimal"), variants.raw("minimal")
-    after["spec"]["ocpp"] = {"callTimeout": "10s"}
-    changed = Resource.parse(after)
+def in_a_roll(**changes: Any) -> list[dict[str, Any]]:
+    """The children of the minimal variant when fields of its spec have just changed, and pods of before still run."""
+    before, raw = variants.resource("minimal"), variants.raw("minimal")
+    raw["spec"] |= changes
+    after = Resource.parse(raw)
     first = template.choose(before, [], template.render(before, "1", "r"))
     assert first.write is not None
-    second = template.choose(changed, [first.write], template.render(changed, "1", "r"))
-    [settings] = [
-        manifest
-        for manifest in children(changed, second, "t", ())
-        if manifest["metadata"]["name"] == names.settings(changed.name)
-    ]
+    second = template.choose(after, [first.write], template.render(after, "1", "r"))
+    return children(after, second, "t", ())
+
+
+def test_settings_of_pods_that_still_run_stay() -> None:
+    found = in_a_roll(ocpp={"callTimeout": "10s"})
+    [settings] = [one for one in found if one["metadata"]["name"] == names.settings("city")]
     assert len(settings["data"]) == 2
+
+
+def test_pods_that_still_run_reach_the_brokers_that_they_know() -> None:
+    found = in_a_roll(kafka={"bootstrapServers": "kafka.example:9094"})
+    [policy] = [one for one in found if one["kind"] == "NetworkPolicy"]
+    assert {port["port"] for port in policy["spec"]["egress"][1]["ports"]} == {53, 6379, 9092, 9094}
 
 
 def test_the_pods_labels_and_annotations_are_the_users_beside_ours() -> None:

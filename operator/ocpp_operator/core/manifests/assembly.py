@@ -53,7 +53,7 @@ def children(
     if plan is not None:
         found.append(plan_config_map.build(resource, plan))
     if spec.network_policy == ENABLED:
-        found.append(network_policy.build(resource))
+        found.append(network_policy.build(resource, chosen.kept))
     if spec.autoscaling is not None:
         found.append(autoscaler.build(resource, spec.autoscaling))
     if spec.monitoring.pod_monitor == ENABLED and kinds.POD_MONITOR in available:
