@@ -5,9 +5,9 @@
 Without `--redis` a server of the test bed is started, in memory only. A process of its own plays a gateway: GET of an entry and
 EVALSHA of the refresh script, one after the other, a pair every 2 ms; it has nothing else to do, so that the figures are the
 server's and not ours. Each round measures it beside no sweep, beside a pass that removes the entries of the pods that are gone,
-and beside one that finds nothing; quiet and swept periods lie next to each other. The sweeping process is
-niced below the others (`--nice 0`: not), because on a user's site it has a machine of its own, and here it would take the server's CPU.
-Nothing is asserted about speed.
+and beside one that finds nothing; quiet and swept periods lie next to each other. The sweeping process is niced below the others
+(`--nice 0`: not), because on a user's site it has a machine of its own, and here it would take the server's CPU. Nothing is
+asserted about speed.
 """
 
 from __future__ import annotations
@@ -147,6 +147,13 @@ async def started(port: int) -> AsyncIterator[Other]:
         await process.wait()
 
 
+def occupied(client: redis.Redis) -> str:
+    """By the server's own clock: what others have to wait for. EVALSHA is also the other client's."""
+    stats = client.info("latencystats")
+    found = {command: stats.get(f"latency_percentiles_usec_{command}") for command in ("scan", "mget", "evalsha")}
+    return ", ".join(f"{name} p50 {of['p50']:.0f} p99 {of['p99']:.0f}" for name, of in found.items() if of)
+
+
 # --- rounds -----------------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +178,7 @@ async def run(address: Address, client: redis.Redis, entries: int, gone: float, 
                 await asyncio.sleep(10)
                 print(f"  no sweep                       {await beside.felt()}")
                 for what in ("pass that removes", "pass that finds nothing"):
+                    client.config_resetstat()
                     await beside.say("begin")
                     began, cpu = time.perf_counter(), time.process_time()
                     progress: Progress = (await directory.sweep(listed)).progress
@@ -180,6 +188,7 @@ async def run(address: Address, client: redis.Redis, entries: int, gone: float, 
                         f"    {took:.1f} s, {progress.scanned:,} scanned, {progress.removed:,} removed, "
                         f"{progress.scanned / took:,.0f}/s, operator's CPU {cpu:.1f} s"
                     )
+                    print(f"    the server is busy with one command for (us): {occupied(client)}")
                 await beside.say("begin")
                 await asyncio.sleep(10)
                 print(f"  no sweep                       {await beside.felt()}")

@@ -407,3 +407,25 @@ async def test_slots_that_moved_are_followed(redis_cluster: RedisCluster, redis_
                 assert await directory.release({Partition(0): A}) == 1
                 with redis_cluster.nodes[target].client() as one:
                     one.delete(key)
+
+
+async def test_a_shard_that_is_frozen_is_told_and_found_again(redis_cluster: RedisCluster, redis_prefix: str) -> None:
+    ports = [port for _, port in redis_cluster.startup_nodes]
+    frozen = redis_cluster.nodes[1]
+    async with opened(access(*ports, cluster=True, timeout=1.5), redis_prefix) as directory:
+        before = (await directory.observe([A.pod], 40)).runs
+        frozen.pause()
+        try:
+            async with asyncio.timeout(30):
+                with pytest.raises(StoreUnavailable) as caught:
+                    await directory.observe([A.pod], 40)
+            assert caught.value.reason is Fault.UNREACHABLE
+        finally:
+            frozen.resume()
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    assert (await directory.observe([A.pod], 40)).runs == before
+                    break
+                except StoreUnavailable:  # the nodes have to find each other again
+                    await asyncio.sleep(0.1)

@@ -45,10 +45,9 @@ async def clean(masters: Masters, keys: Keys, pace: Pace, guard: Callable[[], No
         nonlocal removed, finished
         kinds = {key: kind for key in found if (kind := own.kind(key.decode("utf-8", "replace"))) is not None}
         ours = list(kinds) if keys.prefix else await _that_read_as_ours(masters, master, kinds)
-        for start in range(0, len(ours), pace.scripts):
+        if ours:
             guard()
-            some = ours[start : start + pace.scripts]
-            replies = await masters.exchange(master, [("DEL", key) for key in some])
+            replies = await masters.exchange(master, [("DEL", key) for key in ours])
             removed += sum(reply for reply in replies if isinstance(reply, int))
         finished = asyncio.get_running_loop().time() < until
         return finished

@@ -58,10 +58,14 @@ class Entries:
     ) -> Swept:
         """See `Directory.sweep`."""
         judgement = Judgement()
+        pods: Pods = ()
 
         async def judge(entries: Sequence[Entry]) -> None:
+            nonlocal pods
             if unknown := judgement.unknown(entries):
-                pods = await list_pods()
+                # Whoever stands in an earlier list is let live; that somebody is gone only a list from now on can tell.
+                if any((holder.pod, holder.uid) not in pods for holder in unknown):
+                    pods = await list_pods()
                 judgement.settle(unknown, pods, await self._records({holder.pod for holder in unknown}))
 
         return await self._pass(judgement, judge, collect, report)
@@ -84,7 +88,6 @@ class Entries:
             self._guard()
             deletions = [calls.delete(self._keys, entry.station, _LAST_TTL_MS, entry.epoch) for entry in some]
             removed += sum(await self._masters.run(deletions))
-            await asyncio.sleep(self._pace.rest)
         return removed
 
     async def _pass(

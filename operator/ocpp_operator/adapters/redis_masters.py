@@ -48,7 +48,7 @@ class Master:
         self._one_at_a_time = asyncio.Lock()
 
     async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
-        """Replies in order, all from one server process. Raises StoreUnavailable after at most four time-outs."""
+        """Replies in order, all from one server process. Raises StoreUnavailable after at most three time-outs."""
         async with self._one_at_a_time:
             kept = self._connection is not None
             try:
