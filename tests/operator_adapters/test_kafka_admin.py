@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -20,6 +18,7 @@ from ocpp_operator.adapters.kafka_session import session
 from ocpp_operator.core.topics import SeenTopic, TopicsWish, WishedTopic, wished_topics
 from ocpp_operator.core.topics_verdict import Ailment, compare
 from tests.conftest import MakeTopics
+from tests.operator_adapters.open_sockets import closed, sockets
 from tests.testbed.kafka import KafkaCluster, KafkaServer
 from tests.testbed.processes import free_port
 
@@ -153,22 +152,6 @@ async def test_nothing_stays_open_between_uses(admin: KafkaAdmin, make_topics: M
 
 
 # --- brokers that do not answer ---------------------------------------------------------------------------------------
-
-
-def sockets() -> int:
-    """Open in this process."""
-    count = 0
-    for descriptor in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            count += os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")
-    return count
-
-
-async def closed(before: int) -> None:
-    """The loop closes what was given up in its next rounds."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert sockets() == before
 
 
 @pytest.fixture

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from ocpp_operator.adapters.kafka_admin import KafkaAccess, KafkaAdmin, KafkaDenied, KafkaUnavailable
+from ocpp_operator.adapters.kafka_session import session
 from ocpp_operator.core.topics import WishedTopic
 from tests.operator_adapters.kafka_secure import (
     CREATE,
@@ -21,6 +24,7 @@ from tests.operator_adapters.kafka_secure import (
     allow,
     make_pems,
 )
+from tests.operator_adapters.open_sockets import closed, sockets
 from tests.testbed.kafka import KafkaServer, create_topics
 
 FreshName = Callable[[str], str]
@@ -131,6 +135,26 @@ async def test_the_wrong_protocol_is_hinted_at(
     }[mistake]
     with pytest.raises((KafkaUnavailable, KafkaDenied), match=r"TLS|did not answer"):
         await KafkaAdmin(wrong).brokers()
+
+
+async def test_a_broker_that_freezes_under_tls_keeps_no_socket(
+    access: Callable[..., KafkaAccess], secure_kafka: SecureKafka
+) -> None:
+    """It answers no goodbye, which asyncio would wait for."""
+    before = sockets()
+    async with asyncio.timeout(30):
+        try:
+            with pytest.raises(KafkaUnavailable):
+                await ask_while_it_freezes(access("TLS", timeout=3.0), secure_kafka)
+        finally:
+            secure_kafka.resume()
+    await closed(before)
+
+
+async def ask_while_it_freezes(reach: KafkaAccess, server: KafkaServer) -> None:
+    async with session(reach) as kafka:
+        server.pause()
+        await kafka.ask(MetadataRequest([]))
 
 
 def test_secrets_are_never_shown(pems: Pems) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -17,6 +16,7 @@ from ocpp_contract.ids import ChargePointId, Partition
 from ocpp_contract.internal_api import ConnectionItem
 from ocpp_gateway.adapters.admin import AdminServer
 from ocpp_operator.adapters.pods import PodUnreachable, connections, drain, drain_each
+from tests.operator_adapters.open_sockets import closed, sockets
 from tests.testbed.processes import free_port
 
 TOKEN = "s3cret"
@@ -131,18 +131,6 @@ async def test_what_is_no_token_reaches_nothing(serve: Serve, token: str) -> Non
 
 
 # --- pods that are no pods --------------------------------------------------------------------------------------------
-
-
-def sockets() -> int:
-    links = (Path("/proc/self/fd") / descriptor for descriptor in os.listdir("/proc/self/fd"))
-    return sum(os.readlink(link).startswith("socket:") for link in links if link.is_symlink())
-
-
-async def closed(before: int) -> None:
-    """The loop closes what was given up in its next rounds."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert sockets() == before
 
 
 async def test_nobody_there_is_said() -> None:
