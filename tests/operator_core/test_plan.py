@@ -184,3 +184,13 @@ def test_releasable_is_exactly_what_pods_that_are_gone_hold() -> None:
     }
     assert releasable(holders, [pod("a")]) == {2: gone}
     assert releasable(holders, [pod("a"), silent("b", 0.0)]) == {}, "silent is not gone: it may be frozen"
+
+
+def test_the_silence_ends_at_the_very_time_that_was_announced() -> None:
+    since = 17.74947972355925  # since + 15 - since is less than 15 in floating point
+    before = seated(0, a=[0])
+    waiting = plan(before, [silent("a", since)], 1, since, PACE)
+    assert waiting.look_again_at is not None
+    after = plan(waiting.plan, [silent("a", since)], 1, waiting.look_again_at, PACE)
+    assert held(after) == {}
+    assert after.plan.unowned == {0}

@@ -188,7 +188,7 @@ def _sort_out(
             cause = Cause.GONE
         elif pod.leaving:
             cause = Cause.LEAVING
-        elif pod.incarnation is None and pod.absent_since is not None and now - pod.absent_since >= pace.silence:
+        elif pod.incarnation is None and pod.absent_since is not None and now >= pod.absent_since + pace.silence:
             cause = Cause.SILENT
         if cause is None:
             kept[name] = seat.partitions
