@@ -89,7 +89,7 @@ class Watches:
             )(self._heard)
         return registry
 
-    async def _heard(self, event: Any, param: Any, **_: Any) -> None:
+    async def _heard(self, *, event: Any, param: Any = None, **_: Any) -> None:
         kind: Kind = param
         self._wake(self._mirror.note(kind, event["type"], event["object"]))
 

@@ -38,7 +38,6 @@ from ocpp_operator.core.spec_kafka import (
     Topics,
 )
 from ocpp_operator.core.spec_pods import (
-    DEFAULT_REPOSITORY,
     Autoscaling,
     ContainerTemplate,
     Disruption,
@@ -68,7 +67,6 @@ from ocpp_operator.core.spec_stations import (
 )
 
 __all__ = [
-    "DEFAULT_REPOSITORY",
     "MAX_NAME",
     "Authentication",
     "Autoscaling",

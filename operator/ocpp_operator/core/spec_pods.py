@@ -22,7 +22,6 @@ from ocpp_operator.core.fields import (
     keys_are_labels,
 )
 
-DEFAULT_REPOSITORY = "chargegateway/gateway"
 _ENVELOPE = 8_192
 """More than an event adds to the message that it carries whole."""
 _MAX_RECORD = 1_048_576
@@ -33,12 +32,13 @@ Switch = Literal["Enabled", "Disabled"]
 class Image(Group):
     """The gateway's image."""
 
-    repository: str = Field(
-        DEFAULT_REPOSITORY,
+    repository: str | None = Field(
+        None,
         min_length=1,
         max_length=255,
         pattern=r"^[a-z0-9]([a-zA-Z0-9._/:-]*[a-zA-Z0-9])?$",
-        description="Image repository of the gateway, without a tag: the tag is the version.",
+        description="Image repository of the gateway, without a tag: the tag is the version. By default the one that the "
+        "operator was installed with.",
     )
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
         "IfNotPresent", description="When the kubelet pulls the image."
@@ -49,9 +49,6 @@ class Image(Group):
         json_schema_extra=BY_NAME,
         description="Secrets with which the image is pulled (kubernetes.io/dockerconfigjson).",
     )
-
-    def reference(self, version: str) -> str:
-        return f"{self.repository}:{version}"
 
 
 class Limits(Group):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from ocpp_contract.ids import Partition
 from ocpp_contract.names import GROUP_ID
 from ocpp_operator.adapters.kafka_admin import KafkaAccess, KafkaAdmin, KafkaDenied, KafkaUnavailable
 from ocpp_operator.core import claims
@@ -85,12 +86,12 @@ class Brokers:
                 reason = failures.get(topic.name, "created")
                 log.info("topic %s: %s", topic.name, reason, extra={"resource": str(self._key)})
             verdict = compare(wish, await admin.observe(names), management)
-        metadata = {}
-        for topic in (wish.names.commands_down, wish.names.commands_urgent):
-            if topic not in {missing.name for missing in verdict.to_create}:
-                numbers = range(wish.command_partitions)
-                for partition, text in (await admin.group_metadata(GROUP_ID, topic, numbers)).items():
-                    metadata[topic, claims.Partition(partition)] = text
+        absent = {topic.name for topic in verdict.to_create}
+        metadata: dict[claims.TopicPartition, str] = {}
+        for lane in (wish.names.commands_down, wish.names.commands_urgent):
+            if lane not in absent:
+                texts = await admin.group_metadata(GROUP_ID, lane, range(wish.command_partitions))
+                metadata |= {(lane, Partition(number)): text for number, text in texts.items()}
         self.taken = claims.judge_mailboxes(resource.uid, metadata, gone).taken
         self._judge(verdict, failures)
 

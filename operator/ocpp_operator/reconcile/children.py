@@ -62,7 +62,7 @@ class Children:
         wish = drift.fingerprint(manifest)
         if there is not None and self._futile.get((kind, name)) == (wish, there["metadata"]["resourceVersion"]):
             return None
-        stored = await self._cluster.apply(manifest)
+        stored = await self._cluster.apply(drift.stamped(manifest))
         log.info("%s %s: %s", kind, name, reason, extra={"resource": str(self._key)})
         # The watch will bring it, but the next pass may be sooner.
         self._mirror.note(kind, "MODIFIED", stored)

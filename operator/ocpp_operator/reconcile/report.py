@@ -60,9 +60,12 @@ class Reporter:
             return  # it is being deleted
         self._written, self._at = news.status, now
         for each in news.news:
-            kind = "Warning" if each.warning else "Normal"
             await self._around.cluster.event(
-                {**manifest, "metadata": raw["metadata"]}, kind, each.reason, each.note, "Reconcile"
+                {**manifest, "metadata": raw["metadata"]},
+                "Warning" if each.warning else "Normal",
+                each.reason,
+                each.note,
+                "Reconcile",
             )
 
 

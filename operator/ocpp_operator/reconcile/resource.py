@@ -18,11 +18,12 @@ from typing import Any
 
 from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Conflict, NotFound
 from ocpp_operator.adapters.redis_access import StoreUnavailable
-from ocpp_operator.core import findings, fleet, kinds, manifests, names, possession, template
+from ocpp_operator.core import findings, fleet, kinds, names, pacing, possession, template
 from ocpp_operator.core import plan as planner
 from ocpp_operator.core.election import NotLeader
 from ocpp_operator.core.findings import Found, Report, Trouble
 from ocpp_operator.core.fleet import GatewayPod
+from ocpp_operator.core.manifests import assembly
 from ocpp_operator.core.mirror import Key
 from ocpp_operator.core.possession import Possession
 from ocpp_operator.core.spec import Resource, SpecError
@@ -104,7 +105,7 @@ class ResourceLoop:
                     async with asyncio.timeout(wait):
                         await self._woken.wait()
         finally:
-            self._around.secrets.forget(self._key.namespace, self._key)
+            self._around.secrets.forget(self._key)
             self._around.metrics.forget(self._key)
             await self._store.close()
 
@@ -133,7 +134,9 @@ class ResourceLoop:
         self._last = resource
         if resource.paused or resource.deleting:
             return
-        self._around.secrets.want(self._key.namespace, self._key, resource.spec.secrets())
+        self._around.secrets.want(self._key, resource.spec.secrets())
+        if not self._around.secrets.known(self._key):
+            return  # their watches have just begun, and wake us with what they find
         pods = fleet.pods_of(self._around.mirror.of(kinds.POD, self._key))
 
         await self._brokers.look(resource, self._contents, frozenset(self._gone))
@@ -145,7 +148,7 @@ class ResourceLoop:
         troubles += await self._make_children(resource, chosen, token, pods, running=taken is None)
         await self._assign(resource, pods, may_plan=taken is None)
         self._store.keep_sweeping(pods, token)
-        troubles += access.missing(resource, self._contents)
+        troubles += self._around.secrets.troubles(self._key) or access.missing(resource, self._contents)
         troubles += [trouble for trouble in (self._brokers.trouble, self._store.trouble) if trouble is not None]
         await self._reporter.report(raw, self._found(resource, chosen, pods, troubles))
 
@@ -157,7 +160,7 @@ class ResourceLoop:
         self._uid, self._first_able, self._possession = uid, None, None
 
     def _contents(self, secret: str) -> Mapping[str, bytes] | None:
-        return self._around.secrets.contents(self._key.namespace, secret)
+        return self._around.secrets.contents(self._key, secret)
 
     def _now(self) -> str:
         return self._around.wall().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -167,8 +170,8 @@ class ResourceLoop:
     def _chosen(self, resource: Resource) -> template.Chosen:
         settings = self._around.settings
         revisions = self._around.mirror.of(kinds.REVISION, self._key)
-        version = resource.spec.version or str(resource.status.get("version") or settings.version)
-        return template.choose(resource, revisions, template.render(resource, version, settings.gateway_repository))
+        fresh = template.render(resource, settings.version, settings.gateway_repository)
+        return template.choose(resource, revisions, fresh)
 
     async def _token(self, resource: Resource) -> str:
         """The internal API's, made once and kept in its Secret."""
@@ -186,11 +189,14 @@ class ResourceLoop:
         self, resource: Resource, chosen: template.Chosen, token: str, pods: list[GatewayPod], *, running: bool
     ) -> list[Trouble]:
         """Everything but the plan. Without mailboxes of its own (`running` False) a resource gets no pods."""
-        wished = manifests.children(resource, chosen, token, self._around.kinds)
+        deployment = self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, names.gateway(resource.name))
+        step = pacing.step(resource, deployment, pods)
+        wished = assembly.children(
+            resource, chosen, token, self._around.kinds, replicas=step.replicas, paused=step.paused
+        )
         if not running:
             wished = [manifest for manifest in wished if manifest["kind"] != kinds.DEPLOYMENT.kind]
-        deployment = self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, names.gateway(resource.name))
-        if deployment is not None and (deployment.get("spec") or {}).get("replicas", 1) > resource.spec.replicas:
+        if step.takes_away:
             records = self._store.view.records if self._store.view is not None else {}
             await self._book.price(pods, fleet.costs(pods, records))
         troubles = await self._children.make(resource, wished)
@@ -256,7 +262,7 @@ class ResourceLoop:
         found = Found(
             version=chosen.rendered.version,
             generation=self._book.plan.generation,
-            upgrade=chosen.upgrade,
+            upgrade=self._upgrade(chosen),
             deployment=self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, child),
             service=self._around.mirror.one(kinds.SERVICE, self._key.namespace, child),
             pods=pods,
@@ -267,6 +273,14 @@ class ResourceLoop:
             swept=self._store.swept,
         )
         return findings.report(resource, found, self._now())
+
+    def _upgrade(self, chosen: template.Chosen) -> str | None:
+        if chosen.upgrade is None:
+            return None
+        return (
+            f"this operator ({self._around.settings.version}) would run version {chosen.upgrade} and render pods anew; they stay at "
+            f"{chosen.rendered.version} until the spec changes (spec.version, for example)"
+        )
 
     # --- the end --------------------------------------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from ocpp_operator.adapters.admin import Metrics
 from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.adapters.election import boottime
-from ocpp_operator.adapters.secrets import SecretWatches
 from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.mirror import Mirror
+from ocpp_operator.reconcile.secret_book import SecretBook
 from ocpp_operator.settings import Settings
 
 
@@ -22,7 +22,7 @@ class Surroundings:
     settings: Settings
     cluster: Cluster
     mirror: Mirror
-    secrets: SecretWatches
+    secrets: SecretBook
     metrics: Metrics
     guard: Callable[[], None]
     """Raises NotLeader: called right before every write to Kafka, Redis or a pod. The cluster adapter does it by itself."""

@@ -32,6 +32,7 @@ def children(
     available: Collection[Kind],
     *,
     replicas: int | None = None,
+    paused: bool = False,
     plan: Mapping[str, str] | None = None,
 ) -> list[Manifest]:
     """What should be there; whatever else the resource owns should not.
@@ -48,7 +49,7 @@ def children(
         internal_token.build(resource, token),
         service.build(resource),
         disruption_budget.build(resource),
-        deployment.build(resource, chosen.rendered, spec.replicas if replicas is None else replicas),
+        deployment.build(resource, chosen.rendered, spec.replicas if replicas is None else replicas, paused),
     ]
     if plan is not None:
         found.append(plan_config_map.build(resource, plan))

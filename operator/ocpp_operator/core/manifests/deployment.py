@@ -16,13 +16,17 @@ _HISTORY: Final = 3
 """ReplicaSets kept. Going back is done by the resource; these are for people to compare."""
 
 
-def build(resource: Resource, rendered: Rendered, replicas: int) -> Manifest:
-    """`replicas` are always ours to say: an autoscaler scales the resource, so that scale-down passes through our drain."""
+def build(resource: Resource, rendered: Rendered, replicas: int, paused: bool = False) -> Manifest:
+    """`replicas` are always ours to say: an autoscaler scales the resource, so that scale-down passes through our drain.
+
+    `paused`: enough pods are leaving (`core.pacing`); a roll goes on when they have left.
+    """
     spec = resource.spec
     return {
         **child(resource, kinds.DEPLOYMENT, names.gateway(resource.name)),
         "spec": {
             "replicas": replicas,
+            **({"paused": True} if paused else {}),
             "selector": {"matchLabels": names.pod_labels(resource.name)},
             "strategy": {
                 "type": "RollingUpdate",
