@@ -60,10 +60,10 @@ class Identity:
         try:
             if self._in_cluster:
                 token, authority = self._service_account / "token", self._service_account / "ca.crt"
-                InClusterConfigLoader(str(token), str(authority), environ=self._environ).load_and_set(into)
+                InClusterConfigLoader(str(token), str(authority), environ=self._environ).load_and_set(into)  # type: ignore[no-untyped-call]
                 return
             self._look_for_file()
-            await load_kube_config(config_file=self._file, client_configuration=into, persist_config=False)
+            await load_kube_config(config_file=self._file, client_configuration=into, persist_config=False)  # type: ignore[no-untyped-call]
         except (ConfigException, OSError) as error:
             raise NoCluster(str(error)) from error
 
@@ -102,7 +102,7 @@ class Connection:
         return cls(ApiClient(configuration), identity, request_timeout, count)
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._client.close()  # type: ignore[no-untyped-call]
 
     async def __aenter__(self) -> Self:
         return self
@@ -168,7 +168,7 @@ class Connection:
             raise ApiUnavailable(f"watch {path}: {error or type(error).__name__}") from error
         finally:
             if response is not None:
-                response.response.close()
+                _abort(response.response)
             self._count("watch", resource, code)
 
     async def _answer(
@@ -202,6 +202,14 @@ class Connection:
             log.info("the API server does not know our token any more: reading it again")
             await self._identity.read(self._client.configuration)
         return response
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """A polite end of TLS waits for the peer's farewell, 30 s when it is silent, and nobody holds the socket meanwhile."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
 
 
 def _proxy(url: str) -> str | None:
