@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXTRAS := gateway client local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-local lock demo up test test-fast lint types imports format docs bench testbed clean
+.PHONY: help setup setup-local lock demo up test test-fast e2e lint types imports format docs bench testbed clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ types: setup  ## mypy strict
 
 imports: setup  ## the architecture as import rules
 	$(BIN)/lint-imports --no-cache
+
+e2e: setup  ## a real Kubernetes of one node: images built, pods run, stations connected (root, Go)
+	$(BIN)/python -m tests.testbed install test node
+	$(BIN)/python -m pytest -m node_e2e tests/e2e
 
 format: setup  ## ruff format and fix
 	$(BIN)/ruff check --fix .

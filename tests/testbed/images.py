@@ -6,6 +6,7 @@
 image is made of: layers and archives stay in the cache. `configuration`, `layers` and `files` tell what is in an archive.
 """
 
+import gzip
 import hashlib
 import io
 import json
@@ -70,6 +71,14 @@ def layers(archive: Path) -> list[int]:
     """The bytes of each layer, unpacked; the base's first."""
     with tarfile.open(archive) as whole:
         return [whole.getmember(layer).size for layer in _manifest(whole)["Layers"]]
+
+
+def packed(archive: Path) -> int:
+    """The bytes of the last layer, ours, as a registry keeps them."""
+    with tarfile.open(archive) as whole:
+        layer = whole.extractfile(_manifest(whole)["Layers"][-1])
+        assert layer is not None
+        return len(gzip.compress(layer.read(), 6))
 
 
 def files(archive: Path) -> Iterator[str]:

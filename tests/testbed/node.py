@@ -15,13 +15,14 @@ import fcntl
 import json
 import shutil
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import IO, Any, Self
+from urllib.parse import quote
 
 from tests.testbed import cache, node_components
 from tests.testbed.node_ground import HOST_ADDRESS, KUBERNETES_ADDRESS, NODE_ADDRESS, Ground
+from tests.testbed.node_logs import PodLogs
 from tests.testbed.node_parts import (
     API_URL,
     NODE_NAME,
@@ -47,7 +48,7 @@ class KubectlFailed(Exception):
 
 
 class Node:
-    """See module. `parts` are the processes by name, each with the levers of a `ServerProcess`."""
+    """See module. `parts` are the processes by name, each with the levers of a `ServerProcess`; `logs` what pods wrote."""
 
     host_address = HOST_ADDRESS
     url = API_URL
@@ -60,13 +61,13 @@ class Node:
         self.ground = Ground(self._state, _RUN)
         self.parts: dict[str, Part] = {}
         self.keep_logs = False
-        self._kept: list[Path] = []
+        self.logs = PodLogs(self._state / "pod-logs", self._state / "kept-logs")
         self._lock: IO[str] | None = None
 
     @property
     def folders(self) -> list[Path]:
-        """Where the logs are that were kept."""
-        return self._kept
+        """Logs of the parts; those of pods are in the kubelet's when they are kept."""
+        return [part.folder for part in self.parts.values()]
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -89,6 +90,7 @@ class Node:
         ]  # fmt: skip
         self.place = Place(self._state, _RUN, Pki(self._state / "pki", API_URL, NODE_NAME, names), self._programs)
         self.kubeconfig = Path(self.place.pki.file("admin.kubeconfig"))
+        self.logs.start()
         # Started together, asked in the order in which they need one another.
         for part in (Etcd, ApiServer, Containerd):
             self._spawn(part)
@@ -109,18 +111,17 @@ class Node:
         """Stop everything, take everything back."""
         if self._lock is None:
             return
+        self.logs.stop()
         # The kubelet first: it would start pods again. Containers are the ground's to end.
         order = (Kubelet, KubeProxy, Scheduler, ControllerManager, ApiServer, Etcd, Containerd)
-        for part in [self.parts[kind.name] for kind in order if kind.name in self.parts]:
-            part.keep_logs = part.keep_logs or self.keep_logs
+        parts = [self.parts[kind.name] for kind in order if kind.name in self.parts]
+        keep = self.keep_logs or any(part.keep_logs for part in parts)  # one's trouble may stand in another's log
+        for part in parts:
+            part.keep_logs = keep
             part.kill() if part.name in (ApiServer.name, Etcd.name) else part.stop()
-            if part.keep_logs:
-                self._kept.append(part.folder)
+            if keep and part.name == Kubelet.name:
+                shutil.copytree(self._state / "kept-logs", part.folder / "pods")
             part.close()
-        if self.keep_logs and (pods := self._state / "pod-logs").is_dir():
-            kept = Path(tempfile.mkdtemp(prefix="chargegateway-pods-"))
-            shutil.copytree(pods, kept / "pods", ignore_dangling_symlinks=True, dirs_exist_ok=True)
-            self._kept.append(kept)
         self.ground.remove()
         self._lock.close()
         self._lock = None
@@ -161,6 +162,16 @@ class Node:
         """Apply objects, server-side."""
         document = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(document))
+
+    def wait(self, namespace: str, what: str, condition: str, seconds: float = 60) -> None:
+        """Until `what` ("pod/x", "deployment/y") has it, as `kubectl wait --for` says it; raises KubectlFailed."""
+        arguments = ("wait", f"--namespace={namespace}", f"--for={condition}", what, f"--timeout={seconds:g}s")
+        self.kubectl(*arguments, timeout=seconds + 30)
+
+    def pods(self, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        """The pods that carry these labels ("app=x,tier=y"), oldest first."""
+        found = self.get(f"/api/v1/namespaces/{namespace}/pods?labelSelector={quote(selector)}")["items"]
+        return sorted(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
 
     def namespace(self, name: str) -> str:
         """A namespace that refuses what restricted pod security refuses; returned when pods can be made in it."""

@@ -31,7 +31,7 @@ BRIDGE_NETWORK = "chargegateway-node"
 CONTROL_GROUP = "chargegateway-node"
 
 # The kubelet sets these machine-wide.
-_SYSCTLS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops")
+SYSCTLS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops")
 _PROGRAMS = {
     "containerd-shim-runc-v2",
     "containerd",
@@ -62,7 +62,7 @@ class Ground:
         """Remember the sysctls, then make the network."""
         self.state.mkdir(parents=True)
         self.run.mkdir(mode=0o711, parents=True)
-        before = {name: (Path("/proc/sys") / name).read_text() for name in _SYSCTLS}
+        before = {name: (Path("/proc/sys") / name).read_text() for name in SYSCTLS}
         self._sysctls.write_text(json.dumps(before))
         _make_control_groups()
         _run("ip", "netns", "add", NAMESPACE)

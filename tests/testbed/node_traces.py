@@ -6,6 +6,7 @@ for device plugins, and each clears its folder at start.
 
 import contextlib
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,8 @@ _POD_LOGS = Path("/var/log/containers")
 _NETWORKS = Path("/var/lib/cni/results")
 _SHIMS = Path("/run/containerd/s")
 _NAMESPACES = Path("/run/netns")
-# Made by the first that needs them; the inner ones first.
-_FOLDERS = (
+# Made by whoever needs them first; the inner ones stand first.
+FOLDERS = (
     _DEVICE_PLUGINS.parent,
     _DEVICE_PLUGINS.parent.parent,
     _POD_LOGS,
@@ -38,7 +39,9 @@ def remove(state: Path, run: Path, network: str) -> None:
         trace.unlink(missing_ok=True)
     if _DEVICE_PLUGINS.exists() and not kubelet_runs():
         _DEVICE_PLUGINS.unlink()
-    for folder in _FOLDERS:
+    if _NAMESPACES.is_mount() and not any(_NAMESPACES.iterdir()):  # ip mounts it for the first namespace
+        subprocess.run(("umount", str(_NAMESPACES)), check=False, stderr=subprocess.DEVNULL)
+    for folder in FOLDERS:
         with contextlib.suppress(OSError):  # not there, or in use by others
             folder.rmdir()
 
