@@ -101,6 +101,22 @@ class Connection:
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
         return cls(ApiClient(configuration), identity, request_timeout, count)
 
+    async def login(self) -> dict[str, Any]:
+        """Read the identity again; for others who speak to the same API server (fields of kopf.ConnectionInfo). Raises NoCluster."""
+        configuration = self._client.configuration
+        await self._identity.read(configuration)
+        scheme, _, token = configuration.api_key.get("BearerToken", "").strip().partition(" ")
+        return {
+            "server": configuration.host,
+            "ca_path": configuration.ssl_ca_cert,
+            "insecure": not configuration.verify_ssl,
+            "scheme": scheme or None,
+            "token": token or None,
+            "certificate_path": configuration.cert_file,
+            "private_key_path": configuration.key_file,
+            "proxy_url": configuration.proxy,
+        }
+
     async def close(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]
 

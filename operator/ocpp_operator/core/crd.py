@@ -199,7 +199,7 @@ def _inlined(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Json:
     return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
 
 
-def _without_null(node: Json) -> Json:
+def _without_null(node: Mapping[str, Any]) -> Mapping[str, Any]:
     """`X | None` is X: a field that may be left out. The API server takes a null for left out."""
     if "anyOf" not in node:
         return node

@@ -74,6 +74,8 @@ class Report:
 
     status: dict[str, Any]
     news: list[conditions.News]
+    unowned: int | None = None
+    """Partitions without an owner; None: not known."""
 
 
 def report(resource: Resource, found: Found, now: str) -> Report:
@@ -108,7 +110,8 @@ def report(resource: Resource, found: Found, now: str) -> Report:
         status["sweep"] = {"scanned": found.swept.scanned, "removed": found.swept.removed, "at": found.swept.at}
     elif "sweep" in resource.status:
         status["sweep"] = resource.status["sweep"]
-    return Report(status, conditions.news(before, judged))
+    unowned = None if found.possession is None else len(found.possession.unowned)
+    return Report(status, conditions.news(before, judged), unowned)
 
 
 def refusal(raw: Mapping[str, Any], trouble: Trouble, now: str) -> Report:

@@ -22,7 +22,7 @@ from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.core import fleet, kinds, names, stored_plan
 from ocpp_operator.core import plan as planner
 from ocpp_operator.core.fleet import GatewayPod
-from ocpp_operator.core.manifests import plan_config_map
+from ocpp_operator.core.manifests.plan_config_map import build as plan_config_map
 from ocpp_operator.core.mirror import Key, Mirror
 from ocpp_operator.core.spec import Resource
 
@@ -80,7 +80,7 @@ class PlanBook:
         changed = (following.generation, following.seats) != (self.plan.generation, self.plan.seats)
         if changed or (self._version is None and following.seats):
             stored = stored_plan.StoredPlan(following, resource.spec.commands.partitions, planned.reason, now)
-            manifest = plan_config_map.build(resource, stored_plan.to_data(stored))
+            manifest = plan_config_map(resource, stored_plan.to_data(stored))
             try:
                 written = await self._cluster.store(manifest, self._version)
             except (Conflict, NotFound):

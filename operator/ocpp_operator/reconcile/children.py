@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ocpp_operator.adapters.api_errors import Conflict, Forbidden, Invalid, NotFound
-from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.core import drift, kinds, names
 from ocpp_operator.core.findings import Trouble
 from ocpp_operator.core.kinds import Kind
-from ocpp_operator.core.mirror import Key, Mirror
+from ocpp_operator.core.mirror import Key
 from ocpp_operator.core.spec import Resource
+from ocpp_operator.reconcile.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,9 @@ Manifest = Mapping[str, Any]
 class Children:
     """Those of one resource."""
 
-    def __init__(self, cluster: Cluster, mirror: Mirror, key: Key) -> None:
-        self._cluster = cluster
-        self._mirror = mirror
+    def __init__(self, around: Surroundings, key: Key) -> None:
+        self._around = around
+        self._cluster, self._mirror = around.cluster, around.mirror
         self._key = key
         self._futile: dict[tuple[Kind, str], tuple[str, str]] = {}
         """Per child that did not become what was wished: fingerprint of the wish, and the version that came of it."""
@@ -64,6 +64,9 @@ class Children:
             return None
         stored = await self._cluster.apply(drift.stamped(manifest))
         log.info("%s %s: %s", kind, name, reason, extra={"resource": str(self._key)})
+        self._around.metrics.wrote(
+            kind.kind, "missing" if there is None else "changed" if reason.startswith("the wish") else "drift"
+        )
         # The watch will bring it, but the next pass may be sooner.
         self._mirror.note(kind, "MODIFIED", stored)
         if (left := drift.needs_apply(manifest, stored)) is not None:

@@ -37,7 +37,7 @@ class Reporter:
         """Tell the news at once, write the status when it is time. Raises ClusterError."""
         before = self._written if self._written is not None else (raw.get("status") or {})
         self.due = None
-        self._around.metrics.conditions(self._key, news.status["conditions"])
+        self._around.vitals.tell(self._key, news.status["conditions"], news.unowned)
         if news.status == _known(before, news.status):
             return
         now = self._around.monotonic()

@@ -51,7 +51,7 @@ class ResourceLoop:
         self._key = key
         self._complete = complete
         self._woken = asyncio.Event()
-        self._children = Children(around.cluster, around.mirror, key)
+        self._children = Children(around, key)
         self._book = PlanBook(around.cluster, around.mirror, key)
         self._store = Store(around, key)
         self._brokers = Brokers(around, key)
@@ -76,7 +76,7 @@ class ResourceLoop:
             while True:
                 await self._complete.wait()
                 self._woken.clear()
-                began = self._around.monotonic()
+                began, outcome = self._around.monotonic(), "failed"
                 try:
                     raw = self._around.mirror.resource(self._key)
                     if raw is None:
@@ -84,7 +84,7 @@ class ResourceLoop:
                         return
                     await self._pass(raw)
                     wait, backoff = self._until_next(), _BACKOFF
-                    self._around.metrics.reconciled(self._around.monotonic() - began)
+                    outcome = "done"
                 except NotLeader:
                     log.info("another replica leads: nothing more is written", extra={"resource": str(self._key)})
                     return
@@ -93,20 +93,21 @@ class ResourceLoop:
                     wait = 0.1
                 except (ClusterError, StoreUnavailable) as error:
                     log.warning("the pass ended early: %s", error, extra={"resource": str(self._key)})
-                    self._around.metrics.failed(type(error).__name__)
+                    self._around.metrics.error(type(error).__name__)
                     asked = error.retry_after if isinstance(error, ApiUnavailable) else None
                     wait, backoff = asked or backoff, min(2 * backoff, _BACKOFF_MAX)
                 except Exception:  # a defect concerns this resource alone: it is told and tried again, others go on
                     log.exception("the pass failed", extra={"resource": str(self._key)})
-                    self._around.metrics.failed("defect")
+                    self._around.metrics.error("defect")
                     wait, backoff = backoff, min(2 * backoff, _BACKOFF_MAX)
-                self._around.metrics.passed()
+                self._around.metrics.passed(self._around.monotonic() - began, outcome)
+                self._around.vitals.passed()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._woken.wait()
         finally:
             self._around.secrets.forget(self._key)
-            self._around.metrics.forget(self._key)
+            self._around.vitals.forget(self._key)
             await self._store.close()
 
     def _until_next(self) -> float:

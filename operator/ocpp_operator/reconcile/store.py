@@ -129,8 +129,9 @@ class Store:
             log.info("the sweep ends: another replica leads", extra={"resource": str(self._key)})
 
     async def _dead(self, directory: Directory, gone: Collection[Incarnation]) -> None:
+        began = self._around.monotonic()
         progress = await directory.sweep_pods(gone)
-        self._around.metrics.swept(progress.scanned, progress.removed)
+        self._around.metrics.swept(progress.scanned, progress.removed, self._around.monotonic() - began)
         log.info(
             "%d entries of pods that are gone removed",
             progress.removed,
@@ -138,7 +139,7 @@ class Store:
         )
 
     async def _whole(self, directory: Directory, pods: Sequence[GatewayPod], token: str | None) -> None:
-        living = self._some_of(pods)
+        living, began = self._some_of(pods), self._around.monotonic()
         swept = await directory.sweep(self._list_pods, [record for _, record in living])
         removed = swept.progress.removed
         for pod, incarnation in living:
@@ -155,7 +156,7 @@ class Store:
                 )  # fmt: skip
         at = from_us(swept.progress.at_us) if swept.progress.at_us else self._around.wall()
         self.swept = Swept(swept.progress.scanned, removed, format_time(at))
-        self._around.metrics.swept(swept.progress.scanned, removed)
+        self._around.metrics.swept(swept.progress.scanned, removed, self._around.monotonic() - began)
 
     def _some_of(self, pods: Sequence[GatewayPod]) -> list[tuple[GatewayPod, Incarnation]]:
         """A few living pods, others each time."""

@@ -49,7 +49,7 @@ class Supervisor:
 
     def wake(self, concerned: Collection[Key]) -> None:
         """After a watch event."""
-        self._around.metrics.heard()
+        self._around.vitals.heard()
         for key in concerned:
             self._begin(key)
         if self._around.mirror.wants_lists:
@@ -79,7 +79,7 @@ class Supervisor:
             while True:
                 if self._around.mirror.wants_lists:
                     await self._list_all()
-                self._around.metrics.passed()
+                self._around.vitals.passed()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_TICK):
                         await self._changed.wait()

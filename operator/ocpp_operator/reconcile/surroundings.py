@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from ocpp_operator.adapters.admin import Metrics
 from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.adapters.election import boottime
+from ocpp_operator.adapters.metrics import Metrics
 from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.mirror import Mirror
 from ocpp_operator.reconcile.secret_book import SecretBook
+from ocpp_operator.reconcile.vitals import Vitals
 from ocpp_operator.settings import Settings
 
 
@@ -24,6 +25,7 @@ class Surroundings:
     mirror: Mirror
     secrets: SecretBook
     metrics: Metrics
+    vitals: Vitals
     guard: Callable[[], None]
     """Raises NotLeader: called right before every write to Kafka, Redis or a pod. The cluster adapter does it by itself."""
     kinds: frozenset[Kind] = field(default_factory=frozenset)
