@@ -9,7 +9,7 @@ EXTRAS := gateway client local
 .PHONY: help setup setup-local lock demo up test test-fast e2e lint types imports format docs bench testbed clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- environments -------------------------------------------------------------------------------------------------
 # Two stamps: what runs the product (demo, up), and that plus the developer's tools (test, lint, ...).
@@ -54,8 +54,8 @@ up: setup-local  ## the same system, staying up, for stations and backends of yo
 	$(BIN)/chargegateway up
 
 # --- judge it -----------------------------------------------------------------------------------------------------
-test: setup lint types imports testbed  ## everything: lint, types, import rules, all tests
-	$(BIN)/python -m pytest
+test: setup lint types imports testbed  ## everything: lint, types, import rules, all tests that need no node
+	$(BIN)/python -m pytest -m "not node_e2e"
 
 test-fast: setup  ## the pure tests only
 	$(BIN)/python -m pytest -q -m "not kafka and not redis and not system and not node and not kubernetes" tests/contract tests/gateway/core tests/operator_core tests/client
