@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import kopf
 import pytest
 
 from ocpp_operator.adapters import cluster as module
@@ -302,6 +303,17 @@ async def test_in_a_pod_a_token_that_was_rotated_early_is_read_again(
             await connection.request("get", "version", "GET", "/api/v1")
         (tmp_path / "token").write_text(kubernetes.service_account_token(namespace, "default"))
         assert (await connection.request("get", "version", "GET", "/api/v1"))["kind"] == "APIResourceList"
+
+        (tmp_path / "token").write_text("the next one\n")
+        login = kopf.ConnectionInfo(**await connection.login())
+        assert login.as_http_headers()["Authorization"] == "bearer the next one"
+        assert (login.server, login.ca_path) == (kubernetes.url, str(tmp_path / "ca.crt"))
+
+
+async def test_others_log_in_as_we_do(connection: Connection, kubernetes: KubernetesServer) -> None:
+    login = kopf.ConnectionInfo(**await connection.login())
+    assert login.as_http_headers()["Authorization"] == f"Bearer {kubernetes.admin_token}"
+    assert (login.server, login.ca_path, login.insecure) == (kubernetes.url, str(kubernetes.ca_file), False)
 
 
 async def test_without_any_configuration_it_says_what_it_looked_for(tmp_path: Path) -> None:
