@@ -34,6 +34,10 @@ class ApiUnavailable(ClusterError):
         """Seconds the server asks to wait."""
 
 
+class Silent(ApiUnavailable):
+    """A watch that was begun brought nothing for as long as it may: it has nothing to tell, or it hangs."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldOwner:
     """Who else says what a field is to be."""

@@ -28,7 +28,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_kube_config
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-from ocpp_operator.adapters.api_errors import ApiUnavailable, refusal
+from ocpp_operator.adapters.api_errors import ApiUnavailable, Silent, refusal
 
 log = logging.getLogger(__name__)
 
@@ -163,10 +163,15 @@ class Connection:
             self._count(verb, resource, code)
 
     async def lines(
-        self, resource: str, path: str, query: Sequence[tuple[str, str]], inactivity: float
+        self,
+        resource: str,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        inactivity: float,
+        begun: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[bytes, None]:
-        """The lines of a watch until the server ends it; close it (`contextlib.aclosing`). Raises ClusterError, also when
-        nothing comes for `inactivity` seconds."""
+        """The lines of a watch until the server ends it; close it (`contextlib.aclosing`). `begun` is called once the server
+        has agreed to it. Raises ClusterError: Silent when nothing comes for `inactivity` seconds after that."""
         code, response = "error", None
         wait = aiohttp.ClientTimeout(total=None, sock_read=inactivity)
         try:
@@ -175,11 +180,14 @@ class Connection:
                 code = str(response.status)
                 if response.status != 200:
                     raise refusal(response.status, response.headers, await response.read())
+            begun()
             async for line in response.response.content:
                 yield line
         except TimeoutError:
+            if code == "200":
+                raise Silent(f"watch {path}: nothing for {inactivity:g} s") from None
             code = "timeout"
-            raise ApiUnavailable(f"watch {path}: silent") from None
+            raise ApiUnavailable(f"watch {path}: no answer") from None
         except (aiohttp.ClientError, OSError, ConfigException, NoCluster) as error:
             raise ApiUnavailable(f"watch {path}: {error or type(error).__name__}") from error
         finally:

@@ -5,7 +5,8 @@ read every Secret of a namespace, and nobody is asked anything while nothing cha
 
 Each watch lists, then follows from the version that it listed. What it saw last stays in force while the API server is away. A watch
 that ends (the server ends each after some minutes) goes on from the last version it heard of, bookmarks included; when that is
-too old (410) it lists again. A silent one is given up after `inactivity` seconds: the server sends bookmarks every minute.
+too old (410) it lists again. A silent one is begun anew after `inactivity` seconds, since nobody can tell whether it hangs: bookmarks
+come every minute only once the API server has seen some Secret change, and a quiet cluster sends none.
 
 Values are never logged and stand in no repr.
 """
@@ -23,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Expired, Forbidden, refusal
+from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Expired, Forbidden, Silent, refusal
 from ocpp_operator.adapters.cluster import path
 from ocpp_operator.adapters.connection import Connection
 from ocpp_operator.core import kinds
@@ -61,7 +62,8 @@ Changed = Callable[[SecretName, SecretState], None]
 class SecretWatches:
     """`changed` is called with each state that differs from the last one, first of all with what was found at the beginning.
 
-    `heard` is called whenever the server said something (a list, an event, a bookmark). Use it as `async with`.
+    `heard` is called whenever the server said something (a list, an event, a bookmark, that a watch has begun). Use it as
+    `async with`.
     """
 
     def __init__(
@@ -129,9 +131,10 @@ class _Watch:
             try:
                 if self._version is None:
                     await self._list()
-                if not await self._watch():
-                    # Even an idle one hears a bookmark before its end: this server ends watches as soon as they begin.
-                    await self._wait()
+                await self._watch()
+                await self._wait()  # never in a hurry: a server that ends watches as soon as they begin
+            except Silent as silence:
+                log.debug("Secret %s: %s; watching it anew", self.name, silence)
             except Expired:
                 self._version = None
             except ClusterError as error:
@@ -145,17 +148,19 @@ class _Watch:
         self._tell(_present(items[0]) if items else SecretState())
         self._version = listed["metadata"]["resourceVersion"]
 
-    async def _watch(self) -> bool:
-        """Until the server ends it: whether anything was heard."""
-        heard = False
+    async def _watch(self) -> None:
         query = [
             self._selector, ("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", str(self._version)),
         ]  # fmt: skip
-        async with contextlib.aclosing(self._connection.lines("secrets", self._path, query, self._inactivity)) as lines:
+        async with contextlib.aclosing(
+            self._connection.lines("secrets", self._path, query, self._inactivity, self._begun)
+        ) as lines:
             async for line in lines:
                 self._take(line)
-                heard = True
-        return heard
+
+    def _begun(self) -> None:
+        self._failures = 0
+        self._heard()
 
     def _take(self, line: bytes) -> None:
         try:
@@ -166,7 +171,6 @@ class _Watch:
         if kind == "ERROR":
             raise refusal(item.get("code", 500), {}, orjson.dumps(item))
         self._heard()
-        self._failures = 0
         if kind == "DELETED":
             self._tell(SecretState())
         elif kind in ("ADDED", "MODIFIED"):

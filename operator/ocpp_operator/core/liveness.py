@@ -1,8 +1,11 @@
 """When the operator's process should be restarted: it neither finishes work nor hears from the API server any more.
 
-One sign suffices. With the API server away no watch brings anything, and passes still end (they fail); with nothing to do no pass
-ends, and bookmarks still come. Only when both are silent for three times the time after which a watch counts as silent is
-something stuck that a restart may help.
+One sign suffices. With the API server away no watch brings anything, and passes still end (they fail); between two passes bookmarks
+come, or a watch can be begun anew. Only when both are silent for three times the time after which a watch counts as silent is
+something stuck that a restart may help. Bookmarks alone are no sign to rely on: the API server sends none for a kind of which it
+has not yet seen a change. So whoever supervises the loops calls `pass_ended` for its own idle rounds too.
+
+Renewals of the Lease are no sign of a leader: they would go on while its loops hang.
 
 A replica that stands by runs no pass and may watch nothing: there each look at the Lease is the sign, answered or not.
 """
@@ -26,11 +29,11 @@ class Liveness:
         self._leads_since: float | None = None
 
     def pass_ended(self, now: float) -> None:
-        """A pass of the loop ended, well or badly."""
+        """A pass over a resource, or an idle round of those who supervise them, ended well or badly."""
         self._passed = now
 
     def heard(self, now: float) -> None:
-        """A watch brought an event or a bookmark, or a list was read."""
+        """A watch brought an event or a bookmark or could be begun, or a list was read."""
         self._watched = now
 
     def election_looked(self, now: float) -> None:
