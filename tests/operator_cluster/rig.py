@@ -240,13 +240,11 @@ async def serving(
         operator.start()
         try:
             yield place
-        except BaseException:
-            kubelet.trouble.append("the test failed")
+        finally:
+            # pytest shows it when the test failed
             sys.stderr.write(f"--- operator ({operator.log})\n{operator.text()[-8000:]}\n")
             for name in kubelet.running:
                 sys.stderr.write(f"--- {name}\n{kubelet.log_of(name)[-1500:]}\n")
-            raise
-        finally:
             if operator.process is not None and operator.process.poll() is None:
                 operator.kill()
             await place.redis.aclose()

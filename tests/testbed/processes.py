@@ -139,8 +139,14 @@ class ServerProcess:
             self.child = None
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nobody answers, as with a black-holed host."""
+        """SIGSTOP: connections stay open and nobody answers, as with a black-holed host. It has stopped when this returns."""
         os.kill(self.pid, signal.SIGSTOP)
+        # The signal stops each thread when it next leaves the kernel; on a busy machine one may answer for a while yet.
+        deadline = time.monotonic() + self.start_timeout
+        while not all(state in "Tt" for state in _states(self.pid)):
+            if time.monotonic() > deadline:
+                raise NotReady(f"{self.name} does not stop on SIGSTOP")
+            time.sleep(0.002)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -206,3 +212,12 @@ class ServerProcess:
         self.keep_logs = True
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
         raise NotReady(f"{self.name} {what}; its log {self.log} ends with:\n{tail}")
+
+
+def _states(pid: int) -> list[str]:
+    """The states of a process's threads (`R`unning, `S`leeping, s`T`opped, ...)."""
+    states = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            states.append((task / "stat").read_text().rpartition(")")[2].split()[0])
+    return states

@@ -123,6 +123,15 @@ class Cluster:
             )  # fmt: skip
             return await attempt("true")
 
+    async def overwrite(self, manifest: Mapping[str, Any]) -> Json:
+        """Make the object have what `manifest` says, its lists whole (merge patch): what others added to them goes.
+
+        For where `apply` is refused because what others added does not go together with what we wish.
+        """
+        kind, metadata = kinds.of(dict(manifest)), manifest["metadata"]
+        where = path(kind, metadata["namespace"], metadata["name"])
+        return await self._write("patch", kind, "PATCH", where, dict(manifest), MERGE_PATCH, _OWNER)
+
     async def patch_annotations(
         self, namespace: str, pod: str, annotations: Mapping[str, str | None], version: str
     ) -> Json:

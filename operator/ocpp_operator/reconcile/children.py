@@ -62,7 +62,7 @@ class Children:
         wish = drift.fingerprint(manifest)
         if there is not None and self._futile.get((kind, name)) == (wish, there["metadata"]["resourceVersion"]):
             return None
-        stored = await self._cluster.apply(drift.stamped(manifest))
+        stored = await self._apply(kind, name, drift.stamped(manifest), exists=there is not None)
         log.info("%s %s: %s", kind, name, reason, extra={"resource": str(self._key)})
         self._around.metrics.wrote(
             kind.kind, "missing" if there is None else "changed" if reason.startswith("the wish") else "drift"
@@ -79,6 +79,17 @@ class Children:
             )
             self._futile[kind, name] = (wish, stored["metadata"]["resourceVersion"])
         return None
+
+    async def _apply(self, kind: Kind, name: str, manifest: Manifest, *, exists: bool) -> Mapping[str, Any]:
+        try:
+            return await self._cluster.apply(manifest)
+        except Invalid as refusal:
+            if not exists:
+                raise
+            # A list entry that somebody changed by hand is theirs to the API server, and stands beside ours: two ports of one
+            # name, say. Where that is refused our lists replace the whole.
+            log.warning("%s %s is overwritten: %s", kind, name, refusal, extra={"resource": str(self._key)})
+            return await self._cluster.overwrite(manifest)
 
     async def _is_foreign(self, resource: Resource, kind: Kind, name: str) -> bool:
         """Asked only before a child is made. Our own that the watch has not brought yet is taken into the mirror."""
