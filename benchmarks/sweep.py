@@ -4,10 +4,10 @@
 
 Without `--redis` a server of the test bed is started, in memory only. A process of its own plays a gateway: GET of an entry and
 EVALSHA of the refresh script, one after the other, a pair every 2 ms; it has nothing else to do, so that the figures are the
-server's and not ours. Each round measures it beside no sweep, beside a pass that removes the entries of the pods that are gone,
-and beside one that finds nothing; quiet and swept periods lie next to each other. The sweeping process is niced below the others
-(`--nice 0`: not), because on a user's site it has a machine of its own, and here it would take the server's CPU. Nothing is
-asserted about speed.
+server's and not ours. Each round measures it beside no sweep, beside a pass over a quarter as many entries on *another* server
+(the same work on the same machine, so what that costs is not Redis' doing), beside a pass that removes the entries of the pods
+that are gone, and beside one that finds nothing. The sweeping process is niced below the others (`--nice 0`: not), because on a
+user's site it has a machine of its own. Nothing is asserted about speed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator
 from dataclasses import dataclass
 
 import redis
@@ -29,7 +29,7 @@ from ocpp_contract.connection import ConnectionRecord
 from ocpp_contract.ids import ChargePointId, Incarnation, Partition, PodName
 from ocpp_contract.names import Keys
 from ocpp_contract.scripts import calls
-from ocpp_operator.adapters.directory import Directory, Progress
+from ocpp_operator.adapters.directory import Directory
 from ocpp_operator.adapters.redis_access import Address, RedisAccess
 from tests.testbed.redis import RedisServer
 
@@ -157,7 +157,8 @@ def occupied(client: redis.Redis) -> str:
 # --- rounds -----------------------------------------------------------------------------------------------------------
 
 
-async def run(address: Address, client: redis.Redis, entries: int, gone: float, rounds: int, nice: int) -> None:
+async def swept(address: Address, client: redis.Redis, gone: float) -> None:
+    """One pass, and a line about it."""
     present = {(one.pod, one.uid) for one in map(incarnation, range(round(PODS * gone), PODS))}
     present.add((PodName("gw-other"), "uid-other"))
 
@@ -165,35 +166,38 @@ async def run(address: Address, client: redis.Redis, entries: int, gone: float, 
         return present
 
     directory = Directory(RedisAccess((address,), timeout=5.0), PREFIX)
+    client.config_resetstat()
+    began, cpu = time.perf_counter(), time.process_time()
     try:
-        async with started(address.port) as beside:
-            os.nice(nice)  # server and other client have been started
-            for number in range(1, rounds + 1):
-                began = time.perf_counter()
-                fill(client, entries)
-                print(
-                    f"\nround {number}: {entries:,} entries of {PODS} pods written in {time.perf_counter() - began:.1f} s"
-                )
-                await beside.say("begin")
-                await asyncio.sleep(10)
-                print(f"  no sweep                       {await beside.felt()}")
-                for what in ("pass that removes", "pass that finds nothing"):
-                    client.config_resetstat()
-                    await beside.say("begin")
-                    began, cpu = time.perf_counter(), time.process_time()
-                    progress: Progress = (await directory.sweep(listed)).progress
-                    took, cpu = time.perf_counter() - began, time.process_time() - cpu
-                    print(f"  {what:30} {await beside.felt()}")
-                    print(
-                        f"    {took:.1f} s, {progress.scanned:,} scanned, {progress.removed:,} removed, "
-                        f"{progress.scanned / took:,.0f}/s, operator's CPU {cpu:.1f} s"
-                    )
-                    print(f"    the server is busy with one command for (us): {occupied(client)}")
-                await beside.say("begin")
-                await asyncio.sleep(10)
-                print(f"  no sweep                       {await beside.felt()}")
+        progress = (await directory.sweep(listed)).progress
     finally:
         await directory.close()
+    took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    print(
+        f"    {took:.1f} s, {progress.scanned:,} scanned, {progress.removed:,} removed, {progress.scanned / took:,.0f}/s, "
+        f"operator's CPU {cpu:.1f} s; the server is busy with one command for (us): {occupied(client)}"
+    )
+
+
+async def run(address: Address, client: redis.Redis, options: argparse.Namespace) -> None:
+    with RedisServer() as elsewhere, elsewhere.client() as other_client:
+        async with started(address.port) as beside:
+            os.nice(options.nice)  # servers and other client have been started
+            for number in range(1, options.rounds + 1):
+                print(f"\nround {number}: {options.entries:,} entries of {PODS} pods, load {os.getloadavg()[0]:.1f}")
+                fill(client, options.entries)
+                fill(other_client, options.entries // 4)
+                quiet = asyncio.sleep(10)
+                passes: list[tuple[str, Awaitable[None]]] = [
+                    ("no sweep", quiet),
+                    ("pass on another server", swept(Address("127.0.0.1", elsewhere.port), other_client, options.gone)),
+                    ("pass that removes", swept(address, client, options.gone)),
+                    ("pass that finds nothing", swept(address, client, options.gone)),
+                ]
+                for what, work in passes:
+                    await beside.say("begin")
+                    await work
+                    print(f"  {what:26} {await beside.felt()}")
 
 
 @contextlib.contextmanager
@@ -220,7 +224,7 @@ def main() -> None:
         other(options.other)
         return
     with server(options.redis) as (address, client):
-        asyncio.run(run(address, client, options.entries, options.gone, options.rounds, options.nice))
+        asyncio.run(run(address, client, options))
 
 
 if __name__ == "__main__":
