@@ -6,7 +6,7 @@ read every Secret of a namespace, and nobody is asked anything while nothing cha
 Each watch lists, then follows from the version that it listed. What it saw last stays in force while the API server is away. A watch
 that ends (the server ends each after some minutes) goes on from the last version it heard of, bookmarks included; when that is
 too old (410) it lists again. A silent one is begun anew after `inactivity` seconds, since nobody can tell whether it hangs: bookmarks
-come every minute only once the API server has seen some Secret change, and a quiet cluster sends none.
+come every minute only where some Secret of the cluster changed since, or where etcd reports its progress (a flag of etcd).
 
 Values are never logged and stand in no repr.
 """

@@ -2,8 +2,8 @@
 
 One sign suffices. With the API server away no watch brings anything, and passes still end (they fail); between two passes bookmarks
 come, or a watch can be begun anew. Only when both are silent for three times the time after which a watch counts as silent is
-something stuck that a restart may help. Bookmarks alone are no sign to rely on: the API server sends none for a kind of which it
-has not yet seen a change. So whoever supervises the loops calls `pass_ended` for its own idle rounds too.
+something stuck that a restart may help. Bookmarks alone are no sign to rely on: without reports of progress from etcd the API
+server sends none for a kind of which nothing changes. So whoever supervises the loops calls `pass_ended` for its own idle rounds too.
 
 Renewals of the Lease are no sign of a leader: they would go on while its loops hang.
 
