@@ -53,6 +53,8 @@ class Watches:
         kopf cancels every task that was begun after it when it ends: whatever must outlive the watches has to be running before.
         """
         places: dict[str, Any] = {"namespaces": self._namespaces} if self._namespaces else {"clusterwide": True}
+        # A name for its peering, which we do not use; without one it asks for the user's, and a number in an image has none.
+        places["identity"] = names.FIELD_OWNER
         await kopf.operator(
             registry=self.registry(),
             settings=self.settings(),
