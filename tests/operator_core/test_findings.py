@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocpp_contract.ids import Partition, PodName
-from ocpp_operator.core.findings import Found, Report, Swept, Topics, Trouble, addresses, refusal, report
+from ocpp_operator.core.findings import Found, Report, Swept, Topics, Trouble, addresses, paused, refusal, report
 from ocpp_operator.core.fleet import pods_of
 from ocpp_operator.core.possession import Possession
 from ocpp_operator.core.spec import Resource
@@ -198,6 +198,14 @@ def test_a_spec_that_cannot_be_read_leaves_everything_else_as_it_was() -> None:
     assert conditions(made)["AssignmentConverged"] == ("True", "Converged")
     assert made.status["connections"] == 7
     assert {news.reason for news in made.news} == {"InvalidSpec"}
+
+
+def test_a_paused_resource_says_so_and_keeps_the_rest() -> None:
+    before = report(resource(), found(), NOW).status
+    made = paused({"metadata": {"generation": 4}, "status": before}, NOW)
+    assert conditions(made)["Progressing"] == ("False", "Paused")
+    assert conditions(made)["Ready"] == ("True", "Serving")
+    assert made.news == []
 
 
 def test_every_status_fits_the_schema_that_the_api_server_keeps() -> None:

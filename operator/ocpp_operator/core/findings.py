@@ -116,15 +116,30 @@ def report(resource: Resource, found: Found, now: str) -> Report:
 
 def refusal(raw: Mapping[str, Any], trouble: Trouble, now: str) -> Report:
     """For a resource whose spec cannot be read: everything but Ready and Degraded stays as it was."""
+    return _but(
+        raw,
+        [
+            judge(Type.READY, False, trouble.reason, trouble.message),
+            judge(Type.DEGRADED, True, trouble.reason, trouble.message),
+        ],
+        now,
+    )
+
+
+def paused(raw: Mapping[str, Any], now: str) -> Report:
+    """For a resource that is left alone: everything else stays as it was."""
+    told = f"the annotation {names.PAUSE_ANNOTATION} is true: nothing is looked at or written; pods go on as they are"
+    return _but(raw, [judge(Type.PROGRESSING, False, "Paused", told)], now)
+
+
+def _but(raw: Mapping[str, Any], judged: Sequence[Condition], now: str) -> Report:
+    """The status as it was, but for these conditions."""
     before = (raw.get("status") or {}).get("conditions") or []
-    judged = [
-        judge(Type.READY, False, trouble.reason, trouble.message),
-        judge(Type.DEGRADED, True, trouble.reason, trouble.message),
-    ]
+    others = set(Type) - {condition.type for condition in judged}
     kept = [
         Condition(Type(each["type"]), each["status"], each["reason"], each.get("message", ""))
         for each in before
-        if each.get("type") in set(Type) - {Type.READY, Type.DEGRADED}
+        if each.get("type") in others
     ]
     generation = raw["metadata"].get("generation", 0)
     status = {

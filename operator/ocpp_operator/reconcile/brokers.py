@@ -97,8 +97,8 @@ class Brokers:
 
     def _judge(self, verdict: TopicsVerdict, failures: dict[str, str]) -> None:
         if failures:
-            told = "; ".join(f"topic {name}: {why}" for name, why in sorted(failures.items()))
-            self.topics = Topics(False, "TopicsNotCreated", told)
+            told = [f"topic {name} cannot be created: {why}" for name, why in sorted(failures.items())]
+            self.topics = Topics(False, "TopicsNotCreated", "; ".join([*told, verdict.message]))
         else:
             self.topics = Topics(verdict.ready, verdict.reason, verdict.message)
         passing = self.topics.ready or self.topics.reason == "TopicsBeingCreated"

@@ -82,8 +82,8 @@ class ResourceLoop:
                     if raw is None:
                         await self._farewell()
                         return
-                    await self._pass(raw)
-                    wait, backoff = self._until_next(), _BACKOFF
+                    whole = await self._pass(raw)
+                    wait, backoff = self._until_next(whole), _BACKOFF
                     outcome = "done"
                 except NotLeader:
                     log.info("another replica leads: nothing more is written", extra={"resource": str(self._key)})
@@ -110,20 +110,24 @@ class ResourceLoop:
             self._around.vitals.forget(self._key)
             await self._store.close()
 
-    def _until_next(self) -> float:
+    def _until_next(self, whole: bool) -> float:
+        """`whole`: the last pass looked at everything, and wants to do so again when it is due."""
         now, settings = self._around.monotonic(), self._around.settings
-        due = [now + settings.resync, self._brokers.next_look]
-        if self._around.mirror.of(kinds.POD, self._key):
-            due.append(now + settings.store_interval)
-        if self._look_again is not None:
-            due.append(self._look_again)
+        due = [now + settings.resync]
+        if whole:
+            due.append(self._brokers.next_look)
+            if self._around.mirror.of(kinds.POD, self._key):
+                due.append(now + settings.store_interval)
+            if self._look_again is not None:
+                due.append(self._look_again)
         if (write := self._reporter.due) is not None:
             due.append(write)
         return max(0.05, min(due) - now)
 
     # --- one pass -------------------------------------------------------------------------------------------------
 
-    async def _pass(self, raw: Mapping[str, Any]) -> None:
+    async def _pass(self, raw: Mapping[str, Any]) -> bool:
+        """Whether it looked at everything."""
         if raw["metadata"]["uid"] != self._uid:
             self._begin(raw["metadata"]["uid"])
         try:
@@ -131,13 +135,16 @@ class ResourceLoop:
         except SpecError as error:
             trouble = Trouble("InvalidSpec", "; ".join(error.lines))
             await self._reporter.report(raw, findings.refusal(raw, trouble, self._now()))
-            return
+            return False
         self._last = resource
-        if resource.paused or resource.deleting:
-            return
+        if resource.deleting:
+            return False
+        if resource.paused:
+            await self._reporter.report(raw, findings.paused(raw, self._now()))
+            return False
         self._around.secrets.want(self._key, resource.spec.secrets())
         if not self._around.secrets.known(self._key):
-            return  # their watches have just begun, and wake us with what they find
+            return False  # their watches have just begun, and wake us with what they find
         pods = fleet.pods_of(self._around.mirror.of(kinds.POD, self._key))
 
         await self._brokers.look(resource, self._contents, frozenset(self._gone))
@@ -152,6 +159,7 @@ class ResourceLoop:
         troubles += self._around.secrets.troubles(self._key) or access.missing(resource, self._contents)
         troubles += [trouble for trouble in (self._brokers.trouble, self._store.trouble) if trouble is not None]
         await self._reporter.report(raw, self._found(resource, chosen, pods, troubles))
+        return True
 
     def _begin(self, uid: str) -> None:
         """The first pass over this object. An earlier one of the same name is gone, and its mailboxes may be taken over."""
