@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "localhost/chargegateway/base:test"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _KEPT = 3
-_KEPT_LAYERS = 100  # of both planes; a build of changed sources makes about five
+_KEPT_LAYERS = 300  # of both planes, intermediate ones included; a build of changed sources makes about fifteen
 
 
 def name(plane: str, tag: str = "test") -> str:
@@ -35,8 +35,8 @@ def build(plane: str, tag: str = "test") -> Path:
     """The archive of Dockerfile.`plane`, built if need be. Raises Missing or InstallFailed."""
     from tests.testbed import node_components  # it packs its pause image with this module
 
-    base = node_components.BASE.find()
     node_components.CONTAINER_PROGRAMS.find()
+    base = node_components.BASE.find()
     digest = _digest(plane, base)
     destination = cache.folder() / "images" / f"{plane}-{digest}-{tag}"
     archive = destination / f"{plane}.tar"
