@@ -176,7 +176,8 @@ class Masters:
             ):
                 replies[index] = reply
 
-        await _together([ask_one(master, indices) for master, indices in places.items()])
+        asked = [ask_one(master, indices) for master, indices in places.items()]
+        await (asked[0] if len(asked) == 1 else _together(asked))
         return replies
 
     async def exchange(self, master: Master, commands: Sequence[Command]) -> list[Reply]:
