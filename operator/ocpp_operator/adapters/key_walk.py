@@ -15,11 +15,11 @@ from ocpp_operator.adapters.redis_masters import Command, Master, Masters, micro
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How hard the store is worked. What others wait for is one SCAN of `batch` keys, one MGET of a hundred, or `scripts` scripts
-    that arrive in one read of the server: 0.1 to 0.4 ms each on a machine of our time. Between them it is idle for as long as
+    """How hard the store is worked. What others wait for is one SCAN of `batch` keys, one MGET of as many, or `scripts` scripts
+    that arrive in one read of the server: 0.1 to 0.3 ms each on a machine of our time. Between them it is idle for as long as
     we take to read the replies."""
 
-    batch: int = 200
+    batch: int = 100
     scripts: int = 30
     rest: float = 0.001
     """Seconds after each batch."""
