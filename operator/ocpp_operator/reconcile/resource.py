@@ -155,7 +155,8 @@ class ResourceLoop:
         troubles = [Trouble("MailboxesTaken", taken.message)] if taken is not None else []
         troubles += await self._make_children(resource, chosen, token, pods, running=taken is None)
         await self._assign(resource, pods, may_plan=taken is None)
-        self._store.keep_sweeping(pods, token)
+        if self._store.claimed:  # otherwise the entries may be another resource's
+            self._store.keep_sweeping(pods, token)
         troubles += self._around.secrets.troubles(self._key) or access.missing(resource, self._contents)
         troubles += [trouble for trouble in (self._brokers.trouble, self._store.trouble) if trouble is not None]
         await self._reporter.report(raw, self._found(resource, chosen, pods, troubles))
