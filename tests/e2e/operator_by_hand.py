@@ -23,8 +23,6 @@ def objects(namespace: str, image: str, gateway_image: str, replicas: int = 1) -
         "VERSION": version,
     }
     variables = [{"name": f"CHARGEGATEWAY_OPERATOR_{name}", "value": value} for name, value in settings.items()]
-    # kopf 1.45 names itself by the user's name unless it is told otherwise, and nobody in particular has none.
-    variables.append({"name": "POD_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
     main = container(
         image,
         env=variables,
