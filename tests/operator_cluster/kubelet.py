@@ -26,6 +26,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -106,6 +107,14 @@ class Kubelet:
         """Where stations reach this very pod."""
         return f"ws://{self.running[name].ip}:{port}/"
 
+    def ready(self) -> list[str]:
+        """Pods that a Service would send somebody to."""
+        return sorted(name for name, pod in self.running.items() if pod.ready and pod.leaving is None)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL for the pod's process."""
+        self.running[name].process.kill()
+
     # --- the loop -------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -113,8 +122,11 @@ class Kubelet:
             if not self.paused:
                 try:
                     await self._look()
-                except (ApiError, OSError) as error:  # the API server may be away: that is what some tests are about
-                    if not isinstance(error, OSError) and getattr(error, "status", 0) not in (404, 409):
+                except (OSError, HTTPException):  # the API server is away or goes: that is what some tests are about
+                    pass
+                except ApiError as error:
+                    # 429 and 5xx: it is starting or stopping.
+                    if error.status not in (403, 404, 409, 429) and error.status < 500:
                         self.trouble.append(str(error))
             await asyncio.sleep(0.1)
 

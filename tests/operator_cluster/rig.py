@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,6 +74,11 @@ class Operator:
             **{f"CHARGEGATEWAY_OPERATOR_{name.upper()}": value for name, value in settings.items()},
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
@@ -81,21 +87,64 @@ class Operator:
                 command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
+    def keep(self) -> None:
+        """From now on one that ended is started again, as its Deployment would; until `kill` or `stop`."""
+
+        async def keeping() -> None:
+            while True:
+                if not self.running:
+                    self.start()
+                await asyncio.sleep(0.5)
+
+        self._keeping = asyncio.create_task(keeping(), name="keep the operator")
+
+    def _let_go(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
+
     def kill(self) -> None:
         """SIGKILL: nothing is said to anybody."""
+        self._let_go()
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    async def ended(self, timeout: float = 30.0) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        assert self.process is not None
+        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), timeout)
+
     async def stop(self) -> int:
         """SIGTERM, and how it ended."""
+        self._let_go()
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), 30)
+        return await self.ended()
+
+    async def leads(self) -> bool:
+        """Whether this replica leads, by its own word."""
+        try:
+            return (await self.metrics())["chargegateway_operator_leader"] == 1
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
 
     async def metrics(self) -> dict[str, float]:
         """Every sample, `name{label="value",...}` -> value."""
-        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{self.port}/metrics") as answer:
+        limit = aiohttp.ClientTimeout(total=2)
+        async with (
+            aiohttp.ClientSession(timeout=limit) as http,
+            http.get(f"http://127.0.0.1:{self.port}/metrics") as answer,
+        ):
             text = await answer.text()
         found = {}
         for family in text_string_to_metric_families(text):
@@ -123,8 +172,15 @@ class Place:
         self.kubernetes, self.namespace = kubernetes, namespace
         self.kafka, self.redis_port = kafka, redis_port
         self.operator, self.kubelet = operator, kubelet
+        self.operators = [operator]
+        """All replicas that there were, to be stopped at the end."""
         self.run = secrets.token_hex(4)
         self.redis = Redis(port=redis_port, decode_responses=True)
+
+    def another_operator(self, kubeconfig: Path | None = None, **settings: str) -> Operator:
+        """A further replica, not started."""
+        self.operators.append(Operator(self.kubernetes, self.namespace, kubeconfig, **settings))
+        return self.operators[-1]
 
     # --- resources ------------------------------------------------------------------------------------------------
 
@@ -217,6 +273,16 @@ class Place:
     async def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, **more: Any) -> Json:
         return await asyncio.to_thread(self.kubernetes.request, method, path, body, **more)
 
+    async def force_away(self, pod: str) -> None:
+        """As when its machine is lost: the process is killed and the pod deleted without grace."""
+        self.kubelet.kill(pod)
+        await self.request("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/{pod}?gracePeriodSeconds=0")
+
+    async def record(self, prefix: str, pod: str) -> Json:
+        """What the pod says of itself in the store; {}: nothing."""
+        text = await self.redis.get(f"{prefix}pod:{pod}")
+        return dict(json.loads(text)) if text else {}
+
     async def held(self, prefix: str) -> dict[str, str]:
         """Which pod holds which partition, by the store."""
         keys = [key async for key in self.redis.scan_iter(f"{prefix}partition:*", count=1000)]
@@ -231,26 +297,34 @@ class Place:
 
 @contextlib.asynccontextmanager
 async def serving(
-    kubernetes: KubernetesServer, namespace: str, kafka: str, redis_port: int, **settings: str
+    kubernetes: KubernetesServer,
+    namespace: str,
+    kafka: str,
+    redis_port: int,
+    gateways: Mapping[str, str] = HURRIED,
+    **settings: str,
 ) -> AsyncIterator[Place]:
-    """An operator that leads, and a node."""
+    """An operator that leads, and a node. `settings` are the operator's, `gateways` those of the pods beside their resource's."""
     operator = Operator(kubernetes, namespace, **settings)
-    async with Kubelet(kubernetes, namespace, HURRIED) as kubelet:
+    async with Kubelet(kubernetes, namespace, gateways) as kubelet:
         place = Place(kubernetes, namespace, kafka, redis_port, operator, kubelet)
         operator.start()
         try:
             yield place
         finally:
             # pytest shows it when the test failed
-            sys.stderr.write(f"--- operator ({operator.log})\n{operator.text()[-8000:]}\n")
+            for each in place.operators:
+                sys.stderr.write(f"--- operator ({each.log})\n{each.text()[-8000:]}\n")
             for name in kubelet.running:
                 sys.stderr.write(f"--- {name}\n{kubelet.log_of(name)[-1500:]}\n")
-            if operator.process is not None and operator.process.poll() is None:
-                operator.kill()
+            for each in place.operators:
+                if each.process is not None:
+                    each.kill()
             await place.redis.aclose()
-            with contextlib.suppress(ApiError, OSError):
+            with contextlib.suppress(ApiError, OSError, HTTPException):
                 for resource in (await place.request("GET", place._resources))["items"]:
                     await place.delete(resource["metadata"]["name"])
-    text = operator.text()
-    assert "Traceback" not in text, text[-6000:]
+    for each in place.operators:
+        text = each.text()
+        assert "Traceback" not in text, text[-6000:]
     assert not kubelet.trouble, kubelet.trouble

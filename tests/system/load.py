@@ -177,6 +177,10 @@ class Load:
     async def move(self, station: str, url: str) -> None:
         """The station hangs up without a word and dials `url`."""
         self.prefer[station] = url
+        await self.hang_up(station)
+
+    async def hang_up(self, station: str) -> None:
+        """Without a word; it dials again."""
         if station in self._sockets:
             self._sockets[station].transport.abort()
 
