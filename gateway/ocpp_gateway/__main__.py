@@ -19,6 +19,7 @@ import uvloop
 from ocpp_gateway import settings as settings_module
 from ocpp_gateway.adapters import logs
 from ocpp_gateway.adapters.commands import LanesDiffer
+from ocpp_gateway.adapters.secret_files import UnusableFile
 from ocpp_gateway.adapters.tls import TlsError
 from ocpp_gateway.composition import Gateway
 from ocpp_gateway.settings import Settings, SettingsError
@@ -87,6 +88,9 @@ def main() -> int:
     try:
         asyncio.Runner(loop_factory=uvloop.new_event_loop).run(serve(settings))
     except* TlsError as errors:
+        code = 2
+        log.error("cannot start: %s", *errors.exceptions)
+    except* UnusableFile as errors:
         code = 2
         log.error("cannot start: %s", *errors.exceptions)
     except* LanesDiffer as errors:

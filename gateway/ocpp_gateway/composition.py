@@ -30,12 +30,13 @@ from ocpp_gateway.adapters.conversation import Conversation, ConversationPorts
 from ocpp_gateway.adapters.conversations import Conversations
 from ocpp_gateway.adapters.decisions import Webhook
 from ocpp_gateway.adapters.events import EventProducer
-from ocpp_gateway.adapters.kafka_connection import KafkaConnection, tls_context
+from ocpp_gateway.adapters.kafka_connection import KafkaConnection
 from ocpp_gateway.adapters.listeners import HandshakeOptions, Listeners
 from ocpp_gateway.adapters.metrics import Metrics
 from ocpp_gateway.adapters.password_changes import PasswordChanges
 from ocpp_gateway.adapters.procedures import Driver
 from ocpp_gateway.adapters.redis_link import Address, RedisAccess
+from ocpp_gateway.adapters.secret_files import followed_authorities, followed_context, followed_text
 from ocpp_gateway.adapters.station_ports import ListenerOptions
 from ocpp_gateway.adapters.station_projection import StationProjection
 from ocpp_gateway.adapters.stations import Stations
@@ -469,6 +470,7 @@ class Gateway:
 
 
 def kafka_connection(settings: Settings) -> KafkaConnection:
+    """Raises UnusableFile when a secret's file cannot be used."""
     kafka = settings.kafka
     encrypted = kafka.security_protocol in ("SSL", "SASL_SSL")
     return KafkaConnection(
@@ -477,21 +479,22 @@ def kafka_connection(settings: Settings) -> KafkaConnection:
         request_timeout=kafka.request_timeout,
         metadata_max_age=kafka.metadata_max_age,
         security_protocol=kafka.security_protocol,
-        ssl_context=tls_context(kafka.ca_file, kafka.certificate_file, kafka.key_file) if encrypted else None,
+        tls=followed_context(kafka.ca_file, kafka.certificate_file, kafka.key_file) if encrypted else None,
         sasl_mechanism=kafka.sasl_mechanism,
         username=kafka.username,
-        password=kafka.password_file.read_text().strip() if kafka.password_file else None,
+        password=followed_text(kafka.password_file) if kafka.password_file else None,
     )
 
 
 def store_settings(settings: Settings) -> StoreSettings:
+    """Raises UnusableFile when a secret's file cannot be used."""
     redis = settings.redis
     addresses = tuple(Address(host, int(port)) for host, _, port in (name.rpartition(":") for name in redis.addresses))
     access = RedisAccess(
         username=redis.username,
-        password_file=redis.password_file,
+        password=followed_text(redis.password_file) if redis.password_file else None,
         tls=redis.tls,
-        ca_file=redis.ca_file,
+        authorities=followed_authorities(redis.ca_file) if redis.tls and redis.ca_file else None,
         client_name=f"chargegateway-{settings.pod.name}",
         timeout=redis.socket_timeout,
     )
@@ -591,6 +594,7 @@ def listener_options(listener: Listener) -> ListenerOptions:
 
 
 def webhook(settings: Settings, count: Any) -> Webhook | None:
+    """Raises UnusableFile when a secret's file cannot be used."""
     hook = settings.decisions.webhook
     if hook is None:
         return None
@@ -608,6 +612,6 @@ def webhook(settings: Settings, count: Any) -> Webhook | None:
         ),
         count=count,
         clock=boottime,
-        authorization_file=hook.authorization_file,
-        ca_file=hook.ca_file,
+        authorization=followed_text(hook.authorization_file) if hook.authorization_file else None,
+        tls=followed_context(hook.ca_file) if hook.ca_file else None,
     )

@@ -186,7 +186,7 @@ class Redis(_Group):
 
 
 class Tls(_Group):
-    """Certificates of a listener; files are re-read when they change."""
+    """Certificates of a listener; like all files with secrets they are read anew when they change."""
 
     certificates: tuple[tuple[Path, Path], ...] = Field(
         description="Pairs of certificate chain and key (PEM); RSA and ECDSA may stand side by side.", min_length=1
@@ -427,13 +427,7 @@ class Log(_Group):
 class Settings(BaseSettings):
     """All groups. Needed without default: pod, kafka.bootstrap_servers, redis.addresses, decisions.type."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        frozen=True,
-        extra="forbid",
-        enable_decoding=False,  # lists are decoded by `_listed`, which also takes `a,b`
-    )
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
     pod: Pod
     kafka: Kafka
@@ -486,8 +480,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # The environment is nearer to the process than a file: it wins.
-        return env_settings, init_settings
+        return (init_settings,)  # `load` is given the environment; nothing is read behind its back
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -503,17 +496,25 @@ def load(environ: Mapping[str, str]) -> Settings:
             values = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
         except (OSError, ValueError) as error:
             raise SettingsError(f"{FILE_VARIABLE}={name}: {error}") from None
-    unknown = sorted(
-        key for key in environ if key.startswith(PREFIX) and key != FILE_VARIABLE and key not in _variables()
-    )
+    variables = _variables()
+    unknown = sorted(key for key in environ if key.startswith(PREFIX) and key != FILE_VARIABLE and key not in variables)
     if unknown:
         raise SettingsError("\n".join(f"{key}: no such setting" for key in unknown))
+    for variable, path in variables.items():
+        if variable in environ:  # nearer to the process than a file: it wins
+            values = _with(values, path, environ[variable])
     try:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError("\n".join(_line(item["loc"], item["msg"]) for item in error.errors())) from None
-    except ValueError as error:  # an environment variable that is no JSON where JSON is needed
-        raise SettingsError(str(error)) from None
+
+
+def _with(values: Mapping[str, Any], path: tuple[str, ...], value: str) -> dict[str, Any]:
+    """`values` with one more in its group, which the file may not have or may have written as no group."""
+    first, *rest = path
+    inner = values.get(first)
+    group = inner if isinstance(inner, dict) else {}
+    return {**values, first: _with(group, tuple(rest), value) if rest else value}
 
 
 def _line(location: tuple[str | int, ...], message: str) -> str:
@@ -541,8 +542,8 @@ def _leaves(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tupl
             yield from _leaves(group, (*path, name))
 
 
-def _variables() -> frozenset[str]:
-    return frozenset(PREFIX + "__".join(path).upper() for path, _ in _leaves(Settings))
+def _variables() -> dict[str, tuple[str, ...]]:
+    return {PREFIX + "__".join(path).upper(): path for path, _ in _leaves(Settings)}
 
 
 def reference() -> str:

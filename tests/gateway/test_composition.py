@@ -15,18 +15,16 @@ from ocpp_gateway.core.admission import Admitted, Handshake, ListenerFacts
 from ocpp_gateway.core.effects import Registered
 from ocpp_gateway.core.registry import StationPolicy
 from ocpp_gateway.core.sockets import Socket
-from ocpp_gateway.settings import Settings
+from ocpp_gateway.settings import load
 from tests.gateway.test_settings import NEEDED
 
 STATION = ChargePointId("CP1")
 
 
 @pytest.fixture
-async def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
+async def gateway() -> Gateway:
     """A whole pod that no server has been shown to yet."""
-    for name, value in NEEDED.items():
-        monkeypatch.setenv(name, value)
-    return Gateway(Settings(), "00000000")
+    return Gateway(load(NEEDED), "00000000")
 
 
 class Registering:

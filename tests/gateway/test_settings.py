@@ -19,30 +19,19 @@ NEEDED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in NEEDED.items():
-        monkeypatch.setenv(name, value)
+def loaded(**changes: str) -> settings.Settings:
+    return load({**NEEDED, **{f"CHARGEGATEWAY_{name}": value for name, value in changes.items()}})
 
 
-def loaded(monkeypatch: pytest.MonkeyPatch, **changes: str) -> settings.Settings:
-    environ = dict(NEEDED)
-    for name, value in changes.items():
-        environ[f"CHARGEGATEWAY_{name}"] = value
-        monkeypatch.setenv(f"CHARGEGATEWAY_{name}", value)
-    return load(environ)
-
-
-def test_the_needed_ones_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = loaded(monkeypatch)
+def test_the_needed_ones_suffice() -> None:
+    found = loaded()
     assert found.kafka.bootstrap_servers == ("127.0.0.1:9092",)
     assert found.ownership.lease == 15.0
     assert found.listeners[0].port == 8000
 
 
-def test_durations_and_lists_are_written_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_durations_and_lists_are_written_as_people_write_them() -> None:
     found = loaded(
-        monkeypatch,
         COMMANDS__MAX_DEADLINE="5m",
         KAFKA__LINGER="8ms",
         KAFKA__BOOTSTRAP_SERVERS="a:1, b:2",
@@ -83,36 +72,50 @@ def test_durations_and_lists_are_written_as_people_write_them(monkeypatch: pytes
         ({"UPLINK__HOLD": "2m"}, "hold must not be longer than close"),
     ],
 )
-def test_nonsense_is_refused_with_its_name(
-    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], message: str
-) -> None:
+def test_nonsense_is_refused_with_its_name(changes: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        loaded(monkeypatch, **changes)
+        loaded(**changes)
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", sorted(NEEDED))
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.delenv(name)
+def test_what_is_missing_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match=name.split("__")[0]):
         load({key: value for key, value in NEEDED.items() if key != name})
 
 
-def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text('[commands]\nmax_deadline = "2m"\nmailbox_size = 7\n[ocpp]\ncall_timeout = "9s"\n')
-    found = loaded(monkeypatch, SETTINGS_FILE=str(file), COMMANDS__MAX_DEADLINE="3m")
+    found = loaded(SETTINGS_FILE=str(file), COMMANDS__MAX_DEADLINE="3m")
     assert (found.commands.max_deadline, found.commands.mailbox_size, found.ocpp.call_timeout) == (180.0, 7, 9.0)
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.toml", "= 3"), ("a.json", "{"), ("absent.toml", None)])
-def test_a_file_that_cannot_be_read_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, text: str | None
-) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, text: str | None) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(SettingsError, match=name):
-        loaded(monkeypatch, SETTINGS_FILE=str(tmp_path / name))
+        loaded(SETTINGS_FILE=str(tmp_path / name))
+
+
+def test_only_the_given_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARGEGATEWAY_COMMANDS__MAILBOX_SIZE", "7")
+    monkeypatch.setenv("CHARGEGATEWAY_KAFKA__USERNAME", "somebody")
+    found = loaded(COMMANDS__MAX_PARKED="9")
+    assert (found.commands.mailbox_size, found.commands.max_parked, found.kafka.username) == (64, 9, None)
+    with pytest.raises(SettingsError, match="CHARGEGATEWAY_KAFKA: Field required"):
+        load({})
+
+
+def test_a_group_that_the_file_lacks_can_come_from_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.json"
+    file.write_text('{"decisions": {"type": "Webhook", "webhook": {"timeout": "9s"}}}')
+    environ = {name: value for name, value in NEEDED.items() if "DECISIONS" not in name}
+    url = {"CHARGEGATEWAY_DECISIONS__WEBHOOK__URL": "https://b", "CHARGEGATEWAY_SETTINGS_FILE": str(file)}
+    hook = load({**environ, **url}).decisions.webhook
+    assert hook is not None
+    assert (hook.url, hook.timeout) == ("https://b", 9.0)
 
 
 def test_every_setting_is_documented_and_the_page_is_current() -> None:

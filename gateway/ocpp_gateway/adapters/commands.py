@@ -22,7 +22,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import TopicPartition
 
@@ -196,13 +195,12 @@ class _LaneReader:
         backoff = _BACKOFF
         while True:
             consumer = lenient(
-                AIOKafkaConsumer(
+                self._connection.consumer(
                     group_id=None,  # positions are kept in the group by GroupOffsets; nobody joins it
                     auto_offset_reset="earliest",
                     fetch_max_wait_ms=self._fetch_max_wait_ms,
                     fetch_max_bytes=_FETCH_BYTES,
                     max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
-                    **self._connection.arguments(),
                 )
             )
             try:

@@ -2,6 +2,7 @@
 
 Body and `ce-*` headers are the event as a CloudEvent in HTTP binary mode, `Idempotency-Key` is its id, so that a backend
 sees the same key when a station retries. Only a failure to connect is retried: a request that may have arrived is not sent again.
+Authorization and authorities are those that their files hold when the request is made.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,6 +18,7 @@ import aiohttp
 from ocpp_contract.cloudevents import CloudEvent
 from ocpp_contract.decisions import decode_response, request_headers
 from ocpp_contract.errors import ContractError
+from ocpp_gateway.adapters.secret_files import Followed
 from ocpp_gateway.core.decisions import Breaker, OnFailure
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ class Webhook:
         on_failure: OnFailure,
         count: Callable[[str, str], None],
         clock: Callable[[], float],
-        authorization_file: Path | None = None,
-        ca_file: Path | None = None,
+        authorization: Followed[str] | None = None,
+        tls: Followed[ssl.SSLContext] | None = None,
     ) -> None:
         self._url = url
         self._timeout = timeout
@@ -49,10 +50,10 @@ class Webhook:
         self._on_failure = on_failure
         self._count = count
         self._clock = clock
-        self._authorization_file = authorization_file
-        context: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca_file) if ca_file else True
+        self._authorization = authorization
+        self._tls = tls
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=max_concurrent),
+            connector=aiohttp.TCPConnector(limit=max_concurrent),
             timeout=aiohttp.ClientTimeout(total=None),  # one deadline for everything, below
         )
 
@@ -78,12 +79,14 @@ class Webhook:
 
     async def _ask(self, kind: str, event: CloudEvent, body: bytes) -> Mapping[str, Any]:
         sent = request_headers(event)
-        if self._authorization_file is not None:
-            # Read each time: a rotated Secret needs no restart.
-            sent["Authorization"] = self._authorization_file.read_text(encoding="utf-8").strip()
+        if self._authorization is not None:
+            sent["Authorization"] = self._authorization.now()
         while True:
+            # Connections are pooled per context: with another one none is used that the old authorities vouched for.
+            context = self._tls.now() if self._tls is not None else True
+            posting = self._http.post(self._url, data=body, headers=sent, allow_redirects=False, ssl=context)
             try:
-                async with self._http.post(self._url, data=body, headers=sent, allow_redirects=False) as response:
+                async with posting as response:
                     if response.status != 200:
                         raise ContractError("status", f"webhook answered {response.status}")
                     content = bytearray()

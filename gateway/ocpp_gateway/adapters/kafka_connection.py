@@ -3,6 +3,9 @@
 `SteadyClient` wraps aiokafka's client (connections, wire format, TLS and SASL, metadata), which has two ways of never
 coming back: it asks only the brokers it last heard of, so after all of them changed their addresses it asks nobody; and
 its metadata task can end by an error. Here such a client is closed and a new one starts from the bootstrap addresses.
+
+Every connection is made with the password, authorities and certificate that their files hold at that moment: aiokafka would
+go on for the client's life with what it was made with, and a broker refuses a rotated password for ever.
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.errors import KafkaConnectionError
+
+from ocpp_gateway.adapters.secret_files import Followed
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +49,51 @@ class KafkaConnection:
     request_timeout: float = 5.0
     metadata_max_age: float = 20.0
     security_protocol: str = "PLAINTEXT"
-    ssl_context: ssl.SSLContext | None = field(default=None, compare=False)
+    tls: Followed[ssl.SSLContext] | None = field(default=None, compare=False)
+    """Needed where the protocol is SSL or SASL_SSL."""
     sasl_mechanism: str = "SCRAM-SHA-512"
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: Followed[str] | None = field(default=None, repr=False, compare=False)
 
-    def arguments(self) -> dict[str, Any]:
+    def client(self) -> Any:
+        """An `AIOKafkaClient`."""
+        client = AIOKafkaClient(**self._arguments())
+        self._keep_current(client)
+        return client
+
+    def consumer(self, **options: Any) -> Any:
+        """An `AIOKafkaConsumer`."""
+        consumer = AIOKafkaConsumer(**self._arguments(), **options)
+        self._keep_current(consumer._client)
+        return consumer
+
+    def admin(self) -> Any:
+        """An `AIOKafkaAdminClient`."""
+        admin = AIOKafkaAdminClient(**self._arguments())
+        self._keep_current(admin._client)
+        return admin
+
+    def _keep_current(self, client: Any) -> None:
+        """aiokafka 0.14 connects in these two methods only, with what it finds in these attributes."""
+        bootstrap, connect = client.bootstrap, client._get_conn
+
+        def read_anew() -> None:
+            client._ssl_context = self.tls.now() if self.tls else None
+            client._sasl_plain_password = self.password.now() if self.password else None
+
+        async def bootstrap_anew() -> None:
+            read_anew()
+            await bootstrap()
+
+        async def connect_anew(node: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
+            standing = client._conns.get((node, group))
+            if standing is None or not standing.connected():  # every request passes here
+                read_anew()
+            return await connect(node, group=group, no_hint=no_hint)
+
+        client.bootstrap, client._get_conn = bootstrap_anew, connect_anew
+
+    def _arguments(self) -> dict[str, Any]:
         """Keyword arguments that aiokafka's client, consumer and admin client share."""
         return {
             "bootstrap_servers": list(self.bootstrap_servers),
@@ -56,20 +101,11 @@ class KafkaConnection:
             "request_timeout_ms": round(self.request_timeout * 1000),
             "metadata_max_age_ms": round(self.metadata_max_age * 1000),
             "security_protocol": self.security_protocol,
-            "ssl_context": self.ssl_context,
+            "ssl_context": self.tls.now() if self.tls else None,
             "sasl_mechanism": self.sasl_mechanism,
             "sasl_plain_username": self.username,
-            "sasl_plain_password": self.password,
+            "sasl_plain_password": self.password.now() if self.password else None,
         }
-
-
-def tls_context(ca_file: Path | None, certificate_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
-    """TLS to the brokers: their names are checked; with a certificate, ours is shown (mutual TLS)."""
-    context = ssl.create_default_context(cafile=ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if certificate_file is not None:
-        context.load_cert_chain(certificate_file, key_file)
-    return context
 
 
 class SteadyClient:
@@ -139,7 +175,7 @@ class SteadyClient:
     async def _keep_connected(self) -> None:
         backoff = _BACKOFF
         while not self._stopping.is_set():
-            client = AIOKafkaClient(**self._connection.arguments())
+            client = self._connection.client()
             try:
                 await client.bootstrap()
                 backoff = _BACKOFF

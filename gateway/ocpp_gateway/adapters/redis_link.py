@@ -16,13 +16,13 @@ import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import RedisError, ResponseError
 
 from ocpp_contract import scripts
+from ocpp_gateway.adapters.secret_files import Followed
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +40,13 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RedisAccess:
-    """How to reach and enter the servers. Times in seconds; the password is read again at every connect."""
+    """How to reach and enter the servers, as the files of the secrets say at each connect. Times in seconds."""
 
     username: str | None = None
-    password_file: Path | None = None
+    password: Followed[str] | None = None
     tls: bool = False
-    ca_file: Path | None = None
+    authorities: Followed[str] | None = None
+    """Who may have signed the servers' certificates; None: whom the system trusts."""
     client_name: str = "chargegateway"
     timeout: float = 0.8
     """Longest wait for one reply, and for a connection with its first exchange."""
@@ -200,12 +201,11 @@ async def _disconnect(connection: Connection) -> None:
 
 
 def _connection(address: Address, access: RedisAccess) -> Connection:
-    password = access.password_file.read_text().strip() if access.password_file else None
     settings: dict[str, Any] = {
         "host": address.host.strip("[]"),  # as IPv6 addresses are written with a port
         "port": address.port,
         "username": access.username,
-        "password": password,
+        "password": access.password.now() if access.password else None,
         "client_name": access.client_name,
         "driver_info": None,  # CLIENT SETINFO is younger than Redis 7.0 and another thing for an ACL to allow
         "protocol": 2,
@@ -216,4 +216,4 @@ def _connection(address: Address, access: RedisAccess) -> Connection:
     }
     if not access.tls:
         return Connection(**settings)
-    return SSLConnection(ssl_ca_certs=str(access.ca_file) if access.ca_file else None, **settings)
+    return SSLConnection(ssl_ca_data=access.authorities.now() if access.authorities else None, **settings)

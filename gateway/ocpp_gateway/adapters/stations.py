@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from ocpp_contract.errors import ContractError
@@ -74,7 +73,7 @@ class Stations:
             await asyncio.sleep(_RETRY)
 
     async def _learn_partitions(self) -> None:
-        admin = AIOKafkaAdminClient(**self._connection.arguments())
+        admin = self._connection.admin()
         try:
             await start_client(admin)
             [topic] = await admin.describe_topics([self._topic])
@@ -86,8 +85,7 @@ class Stations:
 
     def _consumer(self) -> AIOKafkaConsumer:
         return lenient(
-            AIOKafkaConsumer(
-                **self._connection.arguments(),
+            self._connection.consumer(
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",

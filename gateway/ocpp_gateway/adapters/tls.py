@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from ocpp_gateway.adapters.secret_files import fingerprint, refuse_password
+
 log = logging.getLogger(__name__)
 
 # OCPP 1.6 security whitepaper and OCPP 2.0.1 use case A00: the ECDHE suites, and TLS_RSA_WITH_AES_*_GCM for RSA
@@ -37,16 +39,17 @@ class ListenerTls:
         minimum: Literal["1.2", "1.3"] = "1.2",
     ) -> None:
         self._certificates = tuple(certificates)
+        self._files = tuple(path for pair in self._certificates for path in pair)
         self._modern = modern
         self._minimum = _VERSIONS[minimum]
-        self._seen = self._fingerprint()
+        self._seen = fingerprint(self._files)
         self._current = self._load()
         self.context = self._load()
         self.context.sni_callback = self._choose
 
     def reload_if_changed(self) -> bool:
         """Take new files into use; True when that happened. Unusable ones are logged and the old certificates stay."""
-        seen = self._fingerprint()
+        seen = fingerprint(self._files)
         if seen == self._seen:
             return False
         try:
@@ -73,23 +76,7 @@ class ListenerTls:
         context.num_tickets = 1
         for chain, key in self._certificates:
             try:
-                context.load_cert_chain(chain, key, password=_refuse_password)
+                context.load_cert_chain(chain, key, password=refuse_password)
             except (OSError, ValueError) as error:
                 raise TlsError(f"{chain} with {key}: {error}") from None
         return context
-
-    def _fingerprint(self) -> tuple[object, ...]:
-        """What changes when a file is written anew or a Secret's symlink is turned to another folder."""
-        marks: list[object] = []
-        for path in (path for pair in self._certificates for path in pair):
-            try:
-                status = path.stat()
-            except OSError as error:
-                marks.append(error.errno)
-            else:
-                marks.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
-        return tuple(marks)
-
-
-def _refuse_password() -> str:
-    raise ValueError("the key is encrypted; passwords are not supported")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import trustme
 from aiohttp import web
 
 from ocpp_contract.cloudevents import CloudEvent
 from ocpp_gateway.adapters.decisions import Webhook
+from ocpp_gateway.adapters.secret_files import followed_context, followed_text
 from ocpp_gateway.core.decisions import Breaker, OnFailure
 from tests.testbed.processes import free_port
 
@@ -28,12 +31,12 @@ class Backend:
         self.port = free_port()
         self._runner: web.AppRunner | None = None
 
-    async def start(self) -> None:
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
         app = web.Application()
         app.router.add_post("/ocpp", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=tls).start()
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -67,7 +70,7 @@ async def hook(backend: Backend, tmp_path: Path) -> AsyncIterator[Webhook]:
         on_failure=OnFailure(),
         count=lambda kind, origin: None,
         clock=time.monotonic,
-        authorization_file=token,
+        authorization=followed_text(token),
     )
     yield found
     await found.close()
@@ -102,8 +105,18 @@ async def test_an_answer_that_is_none_leaves_it_to_the_policy(backend: Backend, 
     assert len(backend.requests) == 1, "a request that arrived is not repeated"
 
 
-@pytest.mark.parametrize("content", [b"Bearer a\nX-Injected: b", b"\xff\xfe", None])
-async def test_an_authorization_that_cannot_be_sent_leaves_it_to_the_policy(
+async def test_a_rotated_authorization_is_sent_from_the_next_request_on(
+    backend: Backend, hook: Webhook, tmp_path: Path
+) -> None:
+    await backend.start()
+    await hook.decide("authorize", EVENT, b"{}")
+    (tmp_path / "token").write_text("Bearer new\n")
+    await hook.decide("authorize", EVENT, b"{}")
+    assert [headers["Authorization"] for headers, _ in backend.requests] == ["Bearer abc", "Bearer new"]
+
+
+@pytest.mark.parametrize("content", [b"Bearer a\nX-Injected: b", b"\xff\xfe", b"", None])
+async def test_an_authorization_that_cannot_be_sent_does_not_replace_the_last_good_one(
     backend: Backend, hook: Webhook, tmp_path: Path, content: bytes | None
 ) -> None:
     await backend.start()
@@ -111,8 +124,38 @@ async def test_an_authorization_that_cannot_be_sent_leaves_it_to_the_policy(
     token.unlink()
     if content is not None:
         token.write_bytes(content)
-    assert await hook.decide("boot", EVENT, b"{}") == {"status": "Pending"}
-    assert backend.requests == []
+    assert await hook.decide("authorize", EVENT, b"{}") == {"idTokenInfo": {"status": "Accepted"}}
+    assert backend.requests[0][0]["Authorization"] == "Bearer abc"
+
+
+async def test_the_authorities_follow_their_file(backend: Backend, tmp_path: Path) -> None:
+    old, new = trustme.CA(), trustme.CA()
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    new.issue_cert("127.0.0.1").configure_cert(served)
+    await backend.start(served)
+    file = tmp_path / "ca.crt"
+    old.cert_pem.write_to_path(file)
+    hook = Webhook(
+        f"https://127.0.0.1:{backend.port}/ocpp",
+        timeout=2.0,
+        max_concurrent=2,
+        breaker=Breaker(99, 60.0),
+        on_failure=OnFailure(),
+        count=lambda kind, origin: None,
+        clock=time.monotonic,
+        tls=followed_context(file),
+    )
+    try:
+        assert await hook.decide("authorize", EVENT, b"{}") == {"idTokenInfo": {"status": "Invalid"}}
+        assert not backend.requests, "the old authority does not vouch for this backend"
+        new.cert_pem.write_to_path(file)
+        assert await hook.decide("authorize", EVENT, b"{}") == {"idTokenInfo": {"status": "Accepted"}}
+        old.cert_pem.write_to_path(file)
+        assert await hook.decide("authorize", EVENT, b"{}") == {"idTokenInfo": {"status": "Invalid"}}, (
+            "nor a pooled socket"
+        )
+    finally:
+        await hook.close()
 
 
 async def test_silence_ends_with_the_deadline_and_is_not_repeated(backend: Backend, hook: Webhook) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import ssl
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,8 +29,8 @@ from ocpp_gateway.adapters.kafka_connection import (
     KafkaUnknown,
     close_consumer,
     start_client,
-    tls_context,
 )
+from ocpp_gateway.adapters.secret_files import followed_context, followed_text
 from ocpp_gateway.core.effects import Lane, SourceRecord
 from tests.testbed.kafka import KafkaServer, create_topics
 
@@ -79,15 +78,22 @@ def secure_kafka(kafka: KafkaServer, folder: Path) -> Iterator[KafkaServer]:
 
 
 @pytest.fixture
-def connection(secure_kafka: KafkaServer, folder: Path) -> KafkaConnection:
+def password(tmp_path: Path) -> Path:
+    file = tmp_path / "password"
+    file.write_text("right\n")
+    return file
+
+
+@pytest.fixture
+def connection(secure_kafka: KafkaServer, folder: Path, password: Path) -> KafkaConnection:
     return KafkaConnection(
         (secure_kafka.addresses["SECURE"],),
         request_timeout=3.0,
         security_protocol="SASL_SSL",
-        ssl_context=tls_context(folder / "ca.pem", folder / "gateway.pem", None),
+        tls=followed_context(folder / "ca.pem", folder / "gateway.pem"),
         sasl_mechanism="PLAIN",
         username="gateway",
-        password="right",
+        password=followed_text(password),
     )
 
 
@@ -120,31 +126,25 @@ async def test_producer_and_consumer_speak_tls_with_a_certificate_and_sasl(
 
 @pytest.mark.parametrize("mistake", ["password", "no certificate", "stranger's authority", "plain text"])
 async def test_a_wrong_credential_reaches_nothing(
-    secure_kafka: KafkaServer, connection: KafkaConnection, folder: Path, fresh_name, mistake: str
+    secure_kafka: KafkaServer, connection: KafkaConnection, folder: Path, tmp_path: Path, fresh_name, mistake: str
 ) -> None:
     topic = fresh_name("events")
     await create_topics(secure_kafka.bootstrap, {topic: 1})
+    (tmp_path / "wrong").write_text("wrong")
     wrong = {
-        "password": replace(connection, password="wrong"),
-        "no certificate": replace(connection, ssl_context=tls_context(folder / "ca.pem", None, None)),
+        "password": replace(connection, password=followed_text(tmp_path / "wrong")),
+        "no certificate": replace(connection, tls=followed_context(folder / "ca.pem")),
         "stranger's authority": replace(
-            connection, ssl_context=tls_context(folder / "stranger.pem", folder / "gateway.pem", None)
+            connection, tls=followed_context(folder / "stranger.pem", folder / "gateway.pem")
         ),
-        "plain text": replace(connection, security_protocol="SASL_PLAINTEXT", ssl_context=None),
+        "plain text": replace(connection, security_protocol="SASL_PLAINTEXT", tls=None),
     }[mistake]
     with pytest.raises(KafkaUnknown):
         await produced(wrong, topic)
 
 
-def test_the_password_is_never_shown() -> None:
-    assert "right" not in repr(KafkaConnection(("b:9092",), username="gateway", password="right"))
-
-
-def test_broker_names_are_checked_and_old_tls_is_refused(folder: Path) -> None:
-    context = tls_context(folder / "ca.pem", None, None)
-    assert context.check_hostname
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+def test_the_password_is_never_shown(password: Path) -> None:
+    assert "right" not in repr(KafkaConnection(("b:9092",), username="gateway", password=followed_text(password)))
 
 
 async def test_a_consumer_can_be_closed_while_its_fetch_waits_to_be_repeated(private_kafka: KafkaServer) -> None:
@@ -179,7 +179,8 @@ async def test_a_client_that_is_cancelled_while_it_starts_leaves_no_connection(
         return send(connection, request, **options)
 
     async def started_and_closed() -> None:
-        client = make(**KafkaConnection((kafka.bootstrap,)).arguments())
+        connection = KafkaConnection((kafka.bootstrap,))
+        client = connection.admin() if make is AIOKafkaAdminClient else connection.consumer()
         try:
             await start_client(client)
         finally:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import redis
 import trustme
 from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -16,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from ocpp_contract import scripts
 from ocpp_contract.ids import ChargePointId
 from ocpp_gateway.adapters.redis_link import Address, Link, LinkLost, RedisAccess, WrongServer
+from ocpp_gateway.adapters.secret_files import followed_authorities, followed_text
 from ocpp_gateway.adapters.station_projection import Applied, StationProjection
 from ocpp_gateway.core import effects
 from tests.gateway.adapters.test_redis_store import FAR, PATIENT, A, P, command_id, opened, registration, until
@@ -100,7 +102,11 @@ async def test_tls_and_acl(servers: ExitStack, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("open sesame\n")
     access = RedisAccess(
-        username="gateway", password_file=password, tls=True, ca_file=tmp_path / "ca.pem", timeout=PATIENT
+        username="gateway",
+        password=followed_text(password),
+        tls=True,
+        authorities=followed_authorities(tmp_path / "ca.pem"),
+        timeout=PATIENT,
     )
     link = await Link.open(Address("localhost", port), access)
     assert await link.request(("ACL", "WHOAMI"))[0] == b"gateway"
@@ -111,6 +117,10 @@ async def test_tls_and_acl(servers: ExitStack, tmp_path: Path) -> None:
         await Link.open(Address("localhost", port), RedisAccess(tls=True, timeout=PATIENT))
     password.write_text("wrong")
     with pytest.raises(AuthenticationError):
+        await Link.open(Address("localhost", port), access)
+    password.write_text("open sesame")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    with pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
         await Link.open(Address("localhost", port), access)
     with server.client() as client:  # TLS takes a moment to say goodbye; the test ends when nobody is left
         await until(lambda: client.info("clients")["connected_clients"] == 1)
@@ -125,7 +135,9 @@ async def test_the_acl_of_the_docs_is_enough(servers: ExitStack, redis_cluster: 
         for node in nodes:
             with node.client() as client:
                 client.execute_command(*line.split())
-        access = RedisAccess(username="gateway", password_file=password, timeout=2.0)  # half of it is waited out below
+        access = RedisAccess(
+            username="gateway", password=followed_text(password), timeout=2.0
+        )  # half is waited out below
         async with opened(*(node.port for node in nodes), cluster=cluster, access=access) as (store, _):
             epoch = (await store.execute(registration())).epoch
             command, station = command_id(), ChargePointId("CP-1")
@@ -203,3 +215,33 @@ async def test_a_master_that_was_demoted_is_left(servers: ExitStack) -> None:
             client.execute_command("REPLICAOF NO ONE")
         await until(lambda: store.available)
         assert len(runs) == 2
+
+
+@pytest.mark.parametrize("user", [None, "gateway"])
+async def test_a_rotated_password_is_used_once_its_file_has_it(
+    servers: ExitStack, tmp_path: Path, user: str | None
+) -> None:
+    """The server wants the new one before the file has it, and again after the link was lost."""
+    server = servers.enter_context(RedisServer())
+
+    def rotate(client: redis.Redis, word: str) -> None:
+        if user is None:
+            client.config_set("requirepass", word)
+        else:
+            client.acl_setuser(
+                user, enabled=True, reset_passwords=True, passwords=["+" + word], keys="*", commands=["+@all"]
+            )
+
+    file = tmp_path / "password"
+    file.write_text("first")
+    with server.client() as client:
+        rotate(client, "first")
+        async with opened(server.port, access=RedisAccess(user, followed_text(file), timeout=PATIENT)) as (store, _):
+            await store.execute(registration())
+            rotate(client, "second")
+            await store.execute(registration())  # the link that stands is not asked again
+            client.client_kill_filter(_type="normal", skipme=True)
+            await until(lambda: not store.available)
+            file.write_text("second\n")
+            await until(lambda: store.available)
+            await store.execute(registration())
