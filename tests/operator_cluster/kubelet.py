@@ -40,6 +40,8 @@ NODE = "loopback"
 DIE_WITH_PARENT = Path(__file__).parents[1] / "testbed" / "die_with_parent.py"
 _MOUNTED = "/etc/chargegateway"
 _addresses = itertools.count(10)
+_NETWORK = 20 + os.getpid() % 200
+"""Second octet of the pods' addresses: runs beside each other on one machine stay apart."""
 
 
 @dataclass(slots=True)
@@ -163,7 +165,7 @@ class Kubelet:
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         number = next(_addresses)
-        ip = f"127.{20 + number // 250}.0.{number % 250 + 1}"
+        ip = f"127.{_NETWORK}.{number // 250}.{number % 250 + 1}"
         files = await self._mounted(pod, folder)
         if files is None:  # ContainerCreating, as a kubelet that waits for a ConfigMap or Secret
             return
