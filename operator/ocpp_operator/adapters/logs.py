@@ -93,3 +93,5 @@ def configure(level: str, form: Literal["json", "text"]) -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     # kopf tells each event and each look at its queues as debug, and what it serves as info.
     logging.getLogger("kopf").setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
+    # A line per event of every pod: the mirror's business, nobody's news.
+    logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
