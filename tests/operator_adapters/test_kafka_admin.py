@@ -13,7 +13,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from ocpp_contract.names import Topics
-from ocpp_operator.adapters.kafka_admin import KafkaAccess, KafkaAdmin, KafkaUnavailable
+from ocpp_operator.adapters.kafka_admin import Commit, KafkaAccess, KafkaAdmin, KafkaUnavailable
 from ocpp_operator.adapters.kafka_session import session
 from ocpp_operator.core.topics import SeenTopic, TopicsWish, WishedTopic, wished_topics
 from ocpp_operator.core.topics_verdict import Ailment, compare
@@ -124,11 +124,11 @@ async def test_brokers_are_named(admin: KafkaAdmin, kafka: KafkaServer) -> None:
     assert (broker.id, f"{broker.host}:{broker.port}", broker.rack) == (1, kafka.bootstrap, None)
 
 
-async def test_the_metadata_of_commits_is_read(
+async def test_commits_are_read_and_committed_anew_as_their_owner_would(
     admin: KafkaAdmin, kafka: KafkaServer, make_topics: MakeTopics, group_name: str
 ) -> None:
     [down] = await make_topics(down=4)
-    assert await admin.group_metadata(group_name, down, range(4)) == {}
+    assert await admin.commits(group_name, down, range(4)) == {}
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group_name, enable_auto_commit=False)
     consumer.assign([TopicPartition(down, 0), TopicPartition(down, 2)])
     await consumer.start()
@@ -138,10 +138,21 @@ async def test_the_metadata_of_commits_is_read(
             TopicPartition(down, 2): OffsetAndMetadata(7, ""),
         }
         await consumer.commit(commits)
+        assert await admin.commits(group_name, down, range(4)) == {
+            0: Commit(0, "1;uid-of-a-resource;"),
+            2: Commit(7, ""),
+        }
+        assert await admin.commits(group_name, down, [1, 2]) == {2: Commit(7, "")}
+
+        # A consumer that assigns by hand is no member of the group: it does not hinder.
+        await admin.commit(group_name, down, {0: Commit(0, "1;another;3,1"), 3: Commit(1, "new")})
+        assert await admin.commits(group_name, down, range(4)) == {
+            0: Commit(0, "1;another;3,1"), 2: Commit(7, ""), 3: Commit(1, "new"),
+        }  # fmt: skip
+        with pytest.raises(KafkaUnavailable, match="commit of"):
+            await admin.commit(group_name, down, {9: Commit(0, "")})
     finally:
         await consumer.stop()
-    assert await admin.group_metadata(group_name, down, range(4)) == {0: "1;uid-of-a-resource;", 2: ""}
-    assert await admin.group_metadata(group_name, down, [1, 2]) == {2: ""}
 
 
 async def test_nothing_stays_open_between_uses(admin: KafkaAdmin, make_topics: MakeTopics) -> None:
@@ -199,10 +210,10 @@ Ask = Callable[[KafkaAdmin], Awaitable[object]]
     [
         lambda admin: admin.observe(["t"]),
         lambda admin: admin.create([WishedTopic("t", 1, 1, {})]),
-        lambda admin: admin.group_metadata("g", "t", [0]),
+        lambda admin: admin.commits("g", "t", [0]),
         lambda admin: admin.brokers(),
     ],
-    ids=["observe", "create", "group_metadata", "brokers"],
+    ids=["observe", "create", "commits", "brokers"],
 )
 async def test_whoever_speaks_something_else_is_unavailable(ask: Ask) -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -181,7 +181,7 @@ async def test_a_missing_right_is_named(guest: KafkaAdmin, secure_kafka: SecureK
     with pytest.raises(KafkaDenied, match=f"not authorised to create {name}: allow our user Create"):
         await guest.create([WishedTopic(name, 1, 1, {})])
     with pytest.raises(KafkaDenied, match="Describe on the group"):
-        await guest.group_metadata("g", name, [0])
+        await guest.commits("g", name, [0])
 
 
 async def test_settings_that_we_may_not_read_are_unknown_and_not_an_error(
@@ -207,7 +207,7 @@ async def test_with_the_rights_that_are_asked_for_everything_works(
     await allow(secure_kafka, "guest", TOPIC, name, CREATE, DESCRIBE, DESCRIBE_CONFIGS)
     await allow(secure_kafka, "guest", GROUP, group, DESCRIBE)
     assert await guest.create([WishedTopic(name, 1, 1, {})]) == {}
-    assert await guest.group_metadata(group, name, [0]) == {}
+    assert await guest.commits(group, name, [0]) == {}
 
 
 async def test_looking_creates_nothing_on_brokers_that_create_what_they_are_asked_for(

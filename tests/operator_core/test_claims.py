@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -13,14 +14,17 @@ from ocpp_contract.ids import Incarnation, Partition, PodName
 from ocpp_contract.scripts.records import PartitionRecord, StoreClaim
 from ocpp_operator.core.claims import (
     LEASE_US,
+    Inherit,
     Keep,
     Mailboxes,
     Refresh,
     SeenClaim,
     Taken,
+    handed_over,
     is_older,
     judge_mailboxes,
     judge_store,
+    leaves,
 )
 
 NOW = 1_763_800_000_123_456
@@ -76,6 +80,42 @@ def test_the_store(seen: SeenClaim | None, living: tuple[Incarnation, ...], expe
         assert verdict.uid == expected
     else:
         assert verdict == expected
+
+
+BEFORE = replace(MINE, uid="uid-b", created_at="2026-11-21T10:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("seen", "living", "gone", "expected"),
+    [
+        pytest.param(held(OLDER), (THEIR_POD,), {"uid-o"}, Inherit("uid-o"), id="of one that we saw go"),
+        pytest.param(
+            held(BEFORE), (MY_POD,), {"uid-b"}, Inherit("uid-b"), id="... of the same name, its pods still there"
+        ),
+        pytest.param(held(BEFORE, 0), (), (), Inherit("uid-b"), id="of the same name, lease over, nobody lives there"),
+        pytest.param(held(BEFORE, 0), (MY_POD,), (), Inherit("uid-b"), id="... but we"),
+        pytest.param(held(BEFORE), (), (), "uid-b", id="... lease running: it may be another cluster's"),
+        pytest.param(held(BEFORE, 0), (THEIR_POD,), (), "uid-b", id="... its pods live: it is another cluster's"),
+        pytest.param(held(OLDER, 0), (), (), Refresh(), id="of another name: the mailboxes are not inherited by that"),
+    ],
+)
+def test_the_claim_of_one_that_is_gone_is_inherited(
+    seen: SeenClaim, living: tuple[Incarnation, ...], gone: Collection[str], expected: object
+) -> None:
+    verdict = judge_store(MINE, seen, holders(*living, lapsed=THEIR_POD), PODS, NOW, gone)
+    assert expected in (verdict, getattr(verdict, "uid", None))
+
+
+def test_mailboxes_are_handed_over_with_what_is_finished() -> None:
+    assert handed_over(metadata("uid-b"), "uid-m") == metadata("uid-m")
+    assert handed_over("1;uid-b;", "uid-m") == encode_metadata("uid-m", 7, set())
+
+
+def test_at_the_end_mailboxes_name_nobody_unless_they_remember_finished_records() -> None:
+    idle, busy, other = (DOWN, Partition(0)), (DOWN, Partition(1)), (DOWN, Partition(2))
+    seen = {idle: "1;uid-m;", other: "1;uid-o;", (DOWN, Partition(3)): ""}
+    assert leaves("uid-m", seen) == ((idle,), True)
+    assert leaves("uid-m", {**seen, busy: metadata("uid-m")}) == ((idle,), False)
 
 
 def test_the_condition_names_the_other_and_what_to_change() -> None:

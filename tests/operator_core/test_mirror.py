@@ -81,6 +81,21 @@ def test_the_late_end_of_a_predecessor_does_not_take_its_successor(mirror: Mirro
     assert mirror.one(kinds.CONFIG_MAP, "grid", "plan") is not None
 
 
+def test_resources_that_are_gone_are_remembered_however_their_end_became_known(mirror: Mirror) -> None:
+    def city(version: int, uid: str) -> dict[str, Any]:
+        return item("city", version, uid=uid)
+
+    mirror.note(kinds.RESOURCE, "ADDED", city(11, "first"))
+    assert mirror.gone() == frozenset()
+    mirror.note(kinds.RESOURCE, "DELETED", city(12, "first"))
+    mirror.note(kinds.RESOURCE, "ADDED", city(13, "second"))
+    assert mirror.gone() == {"first"}
+    mirror.note(kinds.RESOURCE, "MODIFIED", city(15, "third"))  # nobody told of the end of the second
+    assert mirror.gone() == {"first", "second"}
+    mirror.replace(kinds.RESOURCE, [], "16")
+    assert mirror.gone() == {"first", "second", "third"}
+
+
 def test_a_complete_list_ends_ghosts_and_tells_whom_that_concerns(mirror: Mirror) -> None:
     mirror.note(kinds.POD, "ADDED", item("a", 11))
     mirror.note(kinds.POD, "ADDED", item("b", 12))

@@ -31,7 +31,9 @@ class Cleaned:
     """False: time was up, or the keys are not this resource's to delete."""
 
 
-async def clean(masters: Masters, keys: Keys, pace: Pace, guard: Callable[[], None], uid: str, limit: float) -> Cleaned:
+async def clean(
+    masters: Masters, keys: Keys, pace: Pace, guard: Callable[[], None], uid: str, limit: float, leave: bool
+) -> Cleaned:
     """See `Directory.clean`."""
     until = asyncio.get_running_loop().time() + limit
     [text] = await masters.ask([(keys.claim, ("GET", keys.claim))])
@@ -55,8 +57,9 @@ async def clean(masters: Masters, keys: Keys, pace: Pace, guard: Callable[[], No
     for match in own.patterns:
         if finished:
             await walk(masters, match, pace, batch)
-    guard()
-    await masters.run([calls.leave_store(keys, uid)])
+    if leave:
+        guard()
+        await masters.run([calls.leave_store(keys, uid)])
     return Cleaned(removed, finished)
 
 

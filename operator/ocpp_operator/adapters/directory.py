@@ -111,14 +111,14 @@ class Directory:
         [(taken, _)] = await self._masters.run([calls.claim_store(self.keys, mine, text, claims.LEASE_US)])
         return bool(taken)
 
-    async def clean(self, uid: str, limit: float) -> Cleaned:
-        """Delete the keys of a resource that was deleted, for about `limit` seconds, and its claim last.
+    async def clean(self, uid: str, limit: float, *, leave: bool = True) -> Cleaned:
+        """Delete the keys of a resource that was deleted, for about `limit` seconds, and its claim last (not without `leave`).
 
         Only for whoever holds the claim: the younger of two on one prefix, or one whose claim a data loss took, deletes
         nothing (what it had is either the other's by now, or lost). Call it when the pods are gone: living ones write
         their records again.
         """
-        return await cleaning.clean(self._masters, self.keys, self._pace, self._guard, uid, limit)
+        return await cleaning.clean(self._masters, self.keys, self._pace, self._guard, uid, limit, leave)
 
     async def sweep(
         self,

@@ -26,7 +26,7 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
-from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -40,7 +40,7 @@ from ocpp_operator.adapters.kafka_session import (
 )
 from ocpp_operator.core.topics import SETTINGS, SeenTopic, WishedTopic
 
-__all__ = ["Broker", "KafkaAccess", "KafkaAdmin", "KafkaDenied", "KafkaUnavailable"]
+__all__ = ["Broker", "Commit", "KafkaAccess", "KafkaAdmin", "KafkaDenied", "KafkaUnavailable"]
 
 _TOPIC = 2
 """Resource type of DescribeConfigs."""
@@ -58,6 +58,13 @@ class Broker(NamedTuple):
     host: str
     port: int
     rack: str | None
+
+
+class Commit(NamedTuple):
+    """What a group committed for one partition."""
+
+    offset: int
+    metadata: str
 
 
 class KafkaAdmin:
@@ -110,24 +117,45 @@ class KafkaAdmin:
             )
         return failures
 
-    async def group_metadata(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, str]:
-        """What stands beside the group's committed offsets. A partition that was never committed is left out."""
-        request = OffsetFetchRequest(group, [(topic, list(partitions))])
+    async def commits(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, Commit]:
+        """The group's committed offsets and what stands beside them. A partition that was never committed is left out."""
         async with session(self._access) as kafka:
-            # A cluster that has just begun to keep offsets takes a second or two.
-            patience = asyncio.get_running_loop().time() + self._access.timeout / 2
-            while (response := await _ask_coordinator(kafka, group, request)) is None:
-                if asyncio.get_running_loop().time() > patience:
-                    raise KafkaUnavailable(f"group {group} has no coordinator: see the topic __consumer_offsets")
-                await asyncio.sleep(_AGAIN_AFTER)
+            request = OffsetFetchRequest(group, [(topic, list(partitions))])
+            response = await self._of_coordinator(kafka, group, request)
         found = {}
         for _, rows in response.topics:
             for partition, offset, metadata, code in rows:
                 if for_code(code) in _NOT_AUTHORIZED:
                     raise KafkaDenied(f"not authorised to read what group {group} committed: allow Describe on {topic}")
                 if code == 0 and offset >= 0:
-                    found[partition] = metadata or ""
+                    found[partition] = Commit(offset, metadata or "")
         return found
+
+    async def commit(self, group: str, topic: str, commits: Mapping[int, Commit]) -> None:
+        """Commit for the group; only for partitions that nobody consumes."""
+        rows = [(partition, each.offset, each.metadata) for partition, each in commits.items()]
+        request = OffsetCommitRequest(group, -1, "", -1, [(topic, rows)])  # as no member, as the gateways do
+        async with session(self._access) as kafka:
+            response = await self._of_coordinator(kafka, group, request)
+        for _, answers in response.topics:
+            for partition, code in answers:
+                if for_code(code) in _NOT_AUTHORIZED:
+                    raise KafkaDenied(
+                        f"not authorised to take over what group {group} committed: allow Read on it and {topic}"
+                    )
+                if code:
+                    raise KafkaUnavailable(f"commit of {topic}/{partition}: {_reason(for_code(code))}")
+
+    async def _of_coordinator(
+        self, kafka: KafkaSession, group: str, request: OffsetFetchRequest | OffsetCommitRequest
+    ) -> Any:
+        # A cluster that has just begun to keep offsets takes a second or two.
+        patience = asyncio.get_running_loop().time() + self._access.timeout / 2
+        while (response := await _ask_coordinator(kafka, group, request)) is None:
+            if asyncio.get_running_loop().time() > patience:
+                raise KafkaUnavailable(f"group {group} has no coordinator: see the topic __consumer_offsets")
+            await asyncio.sleep(_AGAIN_AFTER)
+        return response
 
 
 def _metadata(names: Iterable[str]) -> MetadataRequest:
@@ -165,7 +193,7 @@ async def _configs(kafka: KafkaSession, names: Sequence[str]) -> dict[str, Mappi
     return configs
 
 
-async def _ask_coordinator(kafka: KafkaSession, group: str, request: OffsetFetchRequest) -> Any:
+async def _ask_coordinator(kafka: KafkaSession, group: str, request: OffsetFetchRequest | OffsetCommitRequest) -> Any:
     """The answer; None: there is no coordinator at the moment."""
     found = await kafka.ask(FindCoordinatorRequest(group, _GROUP))
     error = for_code(found.error_code)

@@ -20,7 +20,9 @@ because nobody's right to deliver hangs on it. The reasons, case by case:
 A claim is written only over what was judged (script claim_store), so two that decide at once do not both have it.
 
 The metadata in Kafka have no lease, and a uid does not tell whether its resource lives. They are taken over only from
-resources that the caller knows to be gone.
+resources that the caller knows to be gone: this process saw them go, or the store's claim names one of our own namespace and
+name, its lease is over and nobody lives there. Such a claim is left standing until the mailboxes have been committed anew
+(`Inherit`): it is the only thing that tells an operator that comes next why they may be.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from ocpp_contract.commit_metadata import decode_metadata
+from ocpp_contract.commit_metadata import decode_metadata, encode_metadata
 from ocpp_contract.errors import ContractError
 from ocpp_contract.ids import Incarnation, Partition, PodName
 from ocpp_contract.scripts.records import PartitionRecord, StoreClaim
-from ocpp_contract.times import parse_time, to_us
+from ocpp_contract.times import format_time, from_us, parse_time, to_us
 
 LEASE_US: Final = 600_000_000
 """How long a claim stands without its operator."""
@@ -67,6 +69,13 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
+class Inherit:
+    """It is that of a resource which is gone. As good as ours; to be written once no mailbox names that one any more."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """It is another's. ``uid`` is empty where only the other's pods are seen; ``message`` is for the condition."""
 
@@ -80,8 +89,10 @@ def judge_store(
     holders: Mapping[Partition, PartitionRecord],
     pods: Collection[tuple[PodName, str]],
     now_us: int,
-) -> Keep | Refresh | Taken:
-    """What to do about the store's claim. All but ``mine`` is one look at the store; ``pods`` are name and uid of ours."""
+    gone: Collection[str] = frozenset(),
+) -> Keep | Refresh | Inherit | Taken:
+    """What to do about the store's claim. ``pods`` are name and uid of ours, ``gone`` uids of resources that certainly exist no
+    more; the rest is one look at the store."""
     if seen is not None and seen.claim is None:
         return Taken(
             "", "the key `claim` in Redis holds something that is no claim of a ChargeGateway: use another keyPrefix"
@@ -89,12 +100,16 @@ def judge_store(
     other = None if seen is None else seen.claim
     if other is not None and other.uid == mine.uid:
         return Keep() if other.lease_until_us - now_us > LEASE_US // 2 else Refresh()
+    if other is not None and other.uid in gone:
+        return Inherit(other.uid)
     if other is not None:
         if is_older(mine, other):
             return Refresh()
         if other.lease_until_us > now_us:
             return _taken_by(other)
     ours, strangers = _living(holders, pods, now_us)
+    if not strangers and other is not None and (other.namespace, other.name) == (mine.namespace, mine.name):
+        return Inherit(other.uid)
     if not strangers or (other is None and ours):
         return Refresh()
     if other is not None:
@@ -127,9 +142,11 @@ def _living(
 
 def _taken_by(other: StoreClaim) -> Taken:
     name = f"{other.namespace}/{other.name}"
+    until = format_time(from_us(other.lease_until_us))
     return Taken(
         other.uid,
-        f"this Redis and keyPrefix belong to the ChargeGateway {name} (uid {other.uid}): use another keyPrefix",
+        f"this Redis and keyPrefix belong to the ChargeGateway {name} (uid {other.uid}): use another keyPrefix, or wait if that one "
+        f"was deleted: its claim ends at {until}",
     )
 
 
@@ -167,3 +184,20 @@ def judge_mailboxes(uid: str, metadata: Mapping[TopicPartition, str], gone: Coll
     count = f"{len(places)} partition{'s' if len(places) > 1 else ''}"
     message = f"{count} of {topics} belong to the ChargeGateway with uid {other}: use topics or a broker of your own"
     return Mailboxes(Taken(other, message), left_behind)
+
+
+def handed_over(text: str, uid: str) -> str:
+    """The metadata with another owner. What is finished stays finished: the records of those commands may be gone with the store's
+    keys, and they would be executed again."""
+    known = decode_metadata(text, 0)
+    return encode_metadata(uid, 0, set(known.finished if known is not None else ()))
+
+
+def leaves(uid: str, metadata: Mapping[TopicPartition, str]) -> tuple[tuple[TopicPartition, ...], bool]:
+    """At the end of the resource ``uid``: the mailboxes that need to name nobody any more, and whether those are all of its own.
+
+    One that remembers finished records keeps its owner, so that they stay finished."""
+    known = {where: decode_metadata(text, 0) for where, text in metadata.items()}
+    own = {where: each for where, each in known.items() if each is not None and each.resource_uid == uid}
+    free = tuple(sorted(where for where, each in own.items() if not each.finished))
+    return free, len(free) == len(own)

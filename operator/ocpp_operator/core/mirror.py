@@ -87,6 +87,8 @@ class Mirror:
             return set()
         if self._gone[kind].get(_uid(item), -2) >= version:
             return set()
+        if there is not None and _uid(there) != _uid(item):
+            self._gone[kind][_uid(there)] = version  # made again: the one before is gone, whoever told of its end
         self._objects[kind][key] = item
         # A label may have been edited: both the resource that it was of and the one that it is of are concerned.
         return _concerned(kind, item) | (set() if there is None else _concerned(kind, there))
@@ -110,6 +112,10 @@ class Mirror:
     def resources(self) -> Iterator[Raw]:
         """All resources."""
         yield from self._objects[kinds.RESOURCE].values()
+
+    def gone(self) -> frozenset[str]:
+        """uids of resources that were here and certainly exist no more."""
+        return frozenset(self._gone[kinds.RESOURCE])
 
     def of(self, kind: Kind, key: Key) -> list[Raw]:
         """The objects of a resource, by name."""

@@ -7,10 +7,12 @@ seen last stands in between: a watch of an idle resource costs the brokers one s
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Mapping
+from typing import TypeAlias
 
 from ocpp_contract.ids import Partition
 from ocpp_contract.names import GROUP_ID
-from ocpp_operator.adapters.kafka_admin import KafkaAccess, KafkaAdmin, KafkaDenied, KafkaUnavailable
+from ocpp_operator.adapters.kafka_admin import Commit, KafkaAccess, KafkaAdmin, KafkaDenied, KafkaUnavailable
 from ocpp_operator.core import claims
 from ocpp_operator.core.findings import Topics, Trouble
 from ocpp_operator.core.mirror import Key
@@ -26,6 +28,8 @@ IMPATIENT = 5.0
 """Seconds between looks while something is not as it should be."""
 TIMEOUT = 10.0
 
+Commits: TypeAlias = dict[claims.TopicPartition, Commit]
+
 
 class Brokers:
     """What one loop knows of its brokers."""
@@ -40,14 +44,19 @@ class Brokers:
         """The brokers cannot be asked, refuse us, or the topics are not as they must be."""
         self.taken: claims.Taken | None = None
         """The mailboxes are another resource's."""
+        self.inherited = False
+        """As of the last look no mailbox names a resource that is gone."""
 
     @property
     def next_look(self) -> float:
         """When they are due, by the monotonic clock."""
         return self._next
 
-    async def look(self, resource: Resource, contents: access.Contents, gone: frozenset[str]) -> None:
-        """If it is time, or what is asked for changed. `gone`: uids of resources that certainly exist no more."""
+    async def look(
+        self, resource: Resource, contents: access.Contents, gone: frozenset[str], held: frozenset[Partition] | None
+    ) -> None:
+        """If it is time, or what is asked for changed. `gone`: uids of resources that certainly exist no more; `held`: partitions that
+        somebody holds by the store, None: that is not known."""
         now = self._around.monotonic()
         try:
             reach = access.kafka(resource, contents, TIMEOUT)
@@ -60,21 +69,28 @@ class Brokers:
             return
         self._asked = reach, wish, management
         try:
-            await self._ask(KafkaAdmin(reach), resource, wish, management, gone)
+            await self._ask(KafkaAdmin(reach), resource, wish, management, gone, held)
         except KafkaUnavailable as error:
             self._fail("KafkaUnavailable", str(error))
         except KafkaDenied as error:
             self._fail("KafkaDenied", str(error))
-        fine = self.trouble is None and self.taken is None and self.topics.ready is True
+        fine = self.trouble is None and self.taken is None and self.topics.ready is True and self.inherited
         self._next = self._around.monotonic() + (self._around.settings.kafka_interval if fine else IMPATIENT)
 
     def _fail(self, reason: str, message: str) -> None:
+        self.inherited = False
         self._next = self._around.monotonic() + IMPATIENT
         self.topics = Topics(None, reason, message)
         self.trouble = Trouble(reason, message)
 
     async def _ask(
-        self, admin: KafkaAdmin, resource: Resource, wish: TopicsWish, management: Management, gone: frozenset[str]
+        self,
+        admin: KafkaAdmin,
+        resource: Resource,
+        wish: TopicsWish,
+        management: Management,
+        gone: frozenset[str],
+        held: frozenset[Partition] | None,
     ) -> None:
         names = [topic.name for topic in wished_topics(wish)]
         verdict = compare(wish, await admin.observe(names), management)
@@ -87,13 +103,60 @@ class Brokers:
                 log.info("topic %s: %s", topic.name, reason, extra={"resource": str(self._key)})
             verdict = compare(wish, await admin.observe(names), management)
         absent = {topic.name for topic in verdict.to_create}
-        metadata: dict[claims.TopicPartition, str] = {}
-        for lane in (wish.names.commands_down, wish.names.commands_urgent):
-            if lane not in absent:
-                texts = await admin.group_metadata(GROUP_ID, lane, range(wish.command_partitions))
-                metadata |= {(lane, Partition(number)): text for number, text in texts.items()}
-        self.taken = claims.judge_mailboxes(resource.uid, metadata, gone).taken
+        commits = await _commits(admin, wish, absent)
+        mailboxes = claims.judge_mailboxes(resource.uid, _texts(commits), gone)
+        self.taken = mailboxes.taken
+        self.inherited = await self._take_over(admin, resource, commits, mailboxes.left_behind, held)
         self._judge(verdict, failures)
+
+    async def _take_over(
+        self,
+        admin: KafkaAdmin,
+        resource: Resource,
+        commits: Commits,
+        left_behind: Collection[claims.TopicPartition],
+        held: frozenset[Partition] | None,
+    ) -> bool:
+        """Commit anew what resources left that are gone: our pods refuse it otherwise. Whether nothing of it is left.
+
+        A mailbox that somebody holds is left to a later look: a pod of the one that is gone still serves it, and commits there.
+        """
+        if self.taken is not None or held is None:
+            return not left_behind
+        free = [where for where in left_behind if where[1] not in held]
+        await self._commit(
+            admin, {where: claims.handed_over(commits[where].metadata, resource.uid) for where in free}, commits
+        )
+        if free:
+            log.info(
+                "%d mailboxes of a resource that is gone are taken over", len(free), extra={"resource": str(self._key)}
+            )
+        return len(free) == len(left_behind)
+
+    async def let_go(self, resource: Resource, contents: access.Contents) -> bool:
+        """The resource is gone and so are its pods: its mailboxes name nobody any more. Best effort; whether none does now."""
+        wish = wish_of(resource)
+        try:
+            admin = KafkaAdmin(access.kafka(resource, contents, TIMEOUT))
+            seen = await admin.observe([wish.names.commands_down, wish.names.commands_urgent])
+            commits = await _commits(admin, wish, {name for name, topic in seen.items() if topic is None})
+            free, all_of_them = claims.leaves(resource.uid, _texts(commits))
+            await self._commit(admin, dict.fromkeys(free, ""), commits)
+        except (access.SecretMissing, KafkaUnavailable, KafkaDenied) as error:
+            log.warning("its mailboxes go on naming it: %s", error, extra={"resource": str(self._key)})
+            return False
+        return all_of_them
+
+    async def _commit(self, admin: KafkaAdmin, texts: Mapping[claims.TopicPartition, str], commits: Commits) -> None:
+        """Other texts at the offsets that were read."""
+        for lane in sorted({lane for lane, _ in texts}):
+            self._around.guard()
+            anew = {
+                int(number): Commit(commits[topic, number].offset, text)
+                for (topic, number), text in texts.items()
+                if topic == lane
+            }
+            await admin.commit(GROUP_ID, lane, anew)
 
     def _judge(self, verdict: TopicsVerdict, failures: dict[str, str]) -> None:
         if failures:
@@ -103,6 +166,20 @@ class Brokers:
             self.topics = Topics(verdict.ready, verdict.reason, verdict.message)
         passing = self.topics.ready or self.topics.reason == "TopicsBeingCreated"
         self.trouble = None if passing else Trouble(self.topics.reason, self.topics.message)
+
+
+async def _commits(admin: KafkaAdmin, wish: TopicsWish, absent: Collection[str]) -> Commits:
+    """Of both lanes."""
+    found: Commits = {}
+    for lane in (wish.names.commands_down, wish.names.commands_urgent):
+        if lane not in absent:
+            of_lane = await admin.commits(GROUP_ID, lane, range(wish.command_partitions))
+            found |= {(lane, Partition(number)): commit for number, commit in of_lane.items()}
+    return found
+
+
+def _texts(commits: Commits) -> dict[claims.TopicPartition, str]:
+    return {where: commit.metadata for where, commit in commits.items()}
 
 
 def wish_of(resource: Resource) -> TopicsWish:

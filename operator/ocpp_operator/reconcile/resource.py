@@ -57,8 +57,6 @@ class ResourceLoop:
         self._brokers = Brokers(around, key)
         self._reporter = Reporter(around, key)
         self._absences = fleet.Absences()
-        self._gone: set[str] = set()
-        """uids of earlier resources of this name that this process saw go."""
         self._uid: str | None = None
         self._first_able: float | None = None
         self._look_again: float | None = None
@@ -147,8 +145,12 @@ class ResourceLoop:
             return False  # their watches have just begun, and wake us with what they find
         pods = fleet.pods_of(self._around.mirror.of(kinds.POD, self._key))
 
-        await self._brokers.look(resource, self._contents, frozenset(self._gone))
         await self._store.look(resource, self._contents, pods)
+        predecessor = self._store.predecessor
+        gone = self._around.mirror.gone() | ({predecessor} if predecessor is not None else set())
+        await self._brokers.look(resource, self._contents, gone, self._store.held)
+        if self._brokers.inherited:
+            await self._store.inherit(resource)
         chosen = self._chosen(resource)
         taken = self._store.taken or self._brokers.taken
         token = await self._token(resource)
@@ -163,9 +165,8 @@ class ResourceLoop:
         return True
 
     def _begin(self, uid: str) -> None:
-        """The first pass over this object. An earlier one of the same name is gone, and its mailboxes may be taken over."""
+        """The first pass over this object. What was known of an earlier one of the same name is not its own."""
         if self._uid is not None:
-            self._gone.add(self._uid)
             self._book = PlanBook(self._around.cluster, self._around.mirror, self._key)
         self._uid, self._first_able, self._possession = uid, None, None
 
@@ -307,4 +308,5 @@ class ResourceLoop:
                     await self._woken.wait()
             if self._around.mirror.resource(self._key) is not None:
                 return  # made again: the next loop goes on, and what the old pods held is released for them
-        await self._store.clean(self._last.uid)
+        # The claim stands until no mailbox names the resource: it is what lets the next one of this name have them.
+        await self._store.clean(self._last.uid, leave=await self._brokers.let_go(self._last, self._contents))

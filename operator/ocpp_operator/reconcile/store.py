@@ -51,6 +51,8 @@ class Store:
         self.view: StoreView | None = None
         self.trouble: Trouble | None = None
         self.taken: claims.Taken | None = None
+        self.predecessor: str | None = None
+        """uid of a resource that is gone and whose claim still stands: it is ours once the mailboxes are (`inherit`)."""
         self.claimed = False
         """The store is ours by its claim: nothing is planned or released otherwise, since the holders may be another's pods."""
         self.swept: Swept | None = None
@@ -65,7 +67,7 @@ class Store:
 
     async def look(self, resource: Resource, contents: access.Contents, pods: Sequence[GatewayPod]) -> None:
         """One look, and the claim kept. Afterwards `view` is None exactly if it failed, and `trouble` says why."""
-        self.view, self.claimed = None, False
+        self.view, self.claimed, self.predecessor = None, False, None
         try:
             directory = await self._connected(resource, contents)
             view = await directory.observe([pod.name for pod in pods], resource.spec.commands.partitions)
@@ -91,11 +93,32 @@ class Store:
     ) -> None:
         mine = StoreClaim(resource.uid, resource.namespace, resource.name, resource.created, 0)
         ours = [(pod.name, pod.uid) for pod in pods]
-        verdict = claims.judge_store(mine, view.claim, view.holders, ours, view.time_us)
+        gone = self._around.mirror.gone()
+        verdict = claims.judge_store(mine, view.claim, view.holders, ours, view.time_us, gone)
         self.taken = verdict if isinstance(verdict, claims.Taken) else None
         self.claimed = isinstance(verdict, claims.Keep)
         if isinstance(verdict, claims.Refresh):
             self.claimed = await directory.claim(mine, view.claim)
+        elif isinstance(verdict, claims.Inherit):
+            self.claimed, self.predecessor = True, verdict.uid
+
+    @property
+    def held(self) -> frozenset[Partition] | None:
+        """Partitions under a running lease, whoever holds them; None: not known."""
+        if self.view is None:
+            return None
+        return frozenset(
+            partition
+            for partition, record in self.view.holders.items()
+            if record.incarnation is not None and record.lease_until_us > self.view.time_us
+        )
+
+    async def inherit(self, resource: Resource) -> None:
+        """No mailbox names the predecessor any more: its claim becomes ours. Raises StoreUnavailable."""
+        if self.predecessor is not None and self._directory is not None and self.view is not None:
+            mine = StoreClaim(resource.uid, resource.namespace, resource.name, resource.created, 0)
+            self.claimed = await self._directory.claim(mine, self.view.claim)
+            self.predecessor = None
 
     async def release(self, releasable: dict[Partition, Incarnation]) -> None:
         """What exactly these incarnations hold, whose pods are gone. Raises StoreUnavailable."""
@@ -176,12 +199,12 @@ class Store:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    async def clean(self, uid: str) -> None:
-        """After the resource and its pods are gone: its keys go too, best effort."""
+    async def clean(self, uid: str, *, leave: bool) -> None:
+        """After the resource and its pods are gone: its keys go too, best effort; its claim with `leave`."""
         if self._directory is None:
             return
         try:
-            cleaned = await self._directory.clean(uid, _CLEAN_LIMIT)
+            cleaned = await self._directory.clean(uid, _CLEAN_LIMIT, leave=leave)
         except StoreUnavailable as error:
             log.warning("its keys stay in the store: %s", error, extra={"resource": str(self._key)})
             return
