@@ -51,7 +51,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", [ROOT / "README.md", DOCS / "architecture.md"], ids=lambda path: path.name)
 def test_modules_and_folders_that_a_page_names_exist(path: Path) -> None:
     named = re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8"))
-    modules = [name for name in named if re.fullmatch(r"(core|adapters|ocpp_\w+)(\.\w+)*|composition", name)]
+    modules = [name for name in named if re.fullmatch(r"(core|adapters|reconcile|ocpp_\w+)(\.\w+)*|composition", name)]
     folders = [
         name for name in named if re.fullmatch(r"(gateway|operator|tests|docs|examples|benchmarks)(/\w+)*", name)
     ]
@@ -92,6 +92,13 @@ def test_the_page_of_invariants_names_every_rule_that_can_be_taken_out() -> None
     assert set(taken_out) == {rule.name for rule in RULES}
 
 
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # nor is what it would be in
+        return False
+
+
 def _exists(name: str) -> bool:
     """Whether a test, a test file or folder, a script or a module of that name is there; True for all other names."""
     if "::" in name:
@@ -105,8 +112,9 @@ def _exists(name: str) -> bool:
         return (GATEWAY / "ocpp_contract" / "scripts" / name).is_file()
     if name.endswith((".py", "/")):
         return (TESTS / name).exists()
-    if re.fullmatch(r"(core|adapters|ocpp_\w+)(\.\w+)*|composition|settings", name):
-        return importlib.util.find_spec(name if name.startswith("ocpp_") else f"ocpp_gateway.{name}") is not None
+    if re.fullmatch(r"(core|adapters|reconcile|ocpp_\w+)(\.\w+)*|composition|settings", name):
+        packages = ("",) if name.startswith("ocpp_") else ("ocpp_gateway.", "ocpp_operator.")
+        return any(_is_module(f"{package}{name}") for package in packages)
     return True
 
 
