@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 from tests.e2e import operator_by_hand
+from tests.e2e.city import resource
 from tests.e2e.pods import container, pod
 from tests.interop.pypi_stations import pypi_station
 from tests.testbed.kafka import KafkaServer
@@ -38,7 +38,7 @@ async def test_a_minimal_resource_becomes_a_gateway(
     node.apply(*operator_by_hand.objects(node_namespace, operator_image, gateway_image))
     await asyncio.to_thread(node.wait, node_namespace, "deployment/operator", "condition=Available", 90)
     began = time.monotonic()
-    node.apply(_resource(node_namespace, node_kafka, node_redis, fresh_name))
+    node.apply(resource(node_namespace, node_kafka, node_redis, fresh_name))
     await asyncio.to_thread(node.wait, node_namespace, "cgw/city", "condition=Ready", 120)
     measured(f"operator: a resource is Ready {time.monotonic() - began:.1f} s after kubectl apply")
     address = node.get(f"/api/v1/namespaces/{node_namespace}/services/city-gateway")["spec"]["clusterIP"]
@@ -47,32 +47,3 @@ async def test_a_minimal_resource_becomes_a_gateway(
         assert booted.status == "Accepted"
     node.kubectl("delete", "--namespace", node_namespace, "cgw/city", "--wait=false")
     await asyncio.to_thread(node.wait, node_namespace, "deployment/city-gateway", "delete", 60)
-
-
-def _resource(
-    namespace: str, kafka: KafkaServer, redis: RedisServer, fresh_name: Callable[[str], str]
-) -> dict[str, Any]:
-    """The minimal example, with names of its own on brokers and store that others use too."""
-    fields = {
-        "eventsUp": "events-up",
-        "commandsDown": "commands-down",
-        "commandsUrgent": "commands-urgent",
-        "commandResults": "command-results",
-        "commandsDlq": "commands-dlq",
-        "stations": "stations",
-    }
-    topics = {field: {"name": fresh_name(name)} for field, name in fields.items()}
-    return {
-        "apiVersion": "chargegateway.io/v1alpha1",
-        "kind": "ChargeGateway",
-        "metadata": {"name": "city", "namespace": namespace},
-        "spec": {
-            "kafka": {"bootstrapServers": kafka.bootstrap, "topics": {**topics, "replicas": 1, "minInSyncReplicas": 1}},
-            "redis": {"addresses": [f"{redis.host}:{redis.port}"], "keyPrefix": fresh_name("e2e") + ":"},
-            "stations": {"unknown": "Accept"},
-            "decisions": {"type": "Accept"},
-            # One small machine, and a drain without a load balancer.
-            "template": {"container": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}},
-            "drain": {"loadBalancerWait": "1s"},
-        },
-    }
