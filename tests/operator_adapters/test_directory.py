@@ -327,7 +327,7 @@ async def test_addresses(redis_server: RedisServer, redis_cluster: RedisCluster)
         assert len((await directory.observe([], 1)).runs) == 3
 
 
-async def test_the_acl_of_the_docs_and_scan_are_enough(servers: ExitStack) -> None:
+async def test_the_acl_of_the_docs_is_enough_and_what_it_lacks_is_named(servers: ExitStack) -> None:
     server = servers.enter_context(RedisServer())
     [line] = re.findall(r"ACL SETUSER gateway .*", Path("docs/redis.md").read_text())
     with server.client() as client:

@@ -109,7 +109,7 @@ REASONS: Final[Mapping[str, Advice]] = {
         "compare spec.redis.username and the Secret of spec.redis.passwordSecretRef with Redis' ACL; a corrected Secret is used at once",
     ),
     "RedisPermissionDenied": _trouble(
-        "the ACL of the Redis user lacks a command or keys", "grant the user the ACL line of docs/redis.md, and +scan"
+        "the ACL of the Redis user lacks a command or keys", "grant the user the ACL line of docs/redis.md"
     ),
     "RedisTlsFailed": _trouble(
         "no TLS with Redis, or its certificate is not trusted",
