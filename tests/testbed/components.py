@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.testbed import cache
 from tests.testbed.cache import InstallFailed, Missing
-from tests.testbed.kubernetes_components import API_SERVER, HADOLINT
+from tests.testbed.kubernetes_components import API_SERVER, CHART, HADOLINT
 from tests.testbed.manifest_schemas import SCHEMAS
 
 HERE = Path(__file__).parent
@@ -171,7 +171,7 @@ OCPP_RPC = NodeProject("npm ocpp-rpc (charge points that others wrote)", HERE / 
 NODE_EXAMPLE = NodeProject(
     "npm kafkajs and redis (examples/node)", HERE.parents[1] / "examples" / "node", "npm-example"
 )
-ALL = (KAFKA, REDIS, OCPP_RPC, NODE_EXAMPLE, TANSU, *API_SERVER, SCHEMAS, HADOLINT)
+ALL = (KAFKA, REDIS, OCPP_RPC, NODE_EXAMPLE, TANSU, *API_SERVER, SCHEMAS, HADOLINT, *CHART)
 
 
 def java() -> str:
