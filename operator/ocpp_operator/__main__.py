@@ -83,7 +83,10 @@ async def _lead(
     """Serve all resources until told to leave, or the lease is lost."""
     vitals.leads()
     cluster = Cluster(connection, election.check, settings.identity)
-    available = await _until_answered(cluster)
+    answering = asyncio.create_task(_until_answered(cluster, vitals), name="kinds")
+    if await _first(answering, stop.wait(), election.lost.wait()) != 0:
+        return
+    available = answering.result()
     mirror, secrets = Mirror(), SecretBook(lambda keys: supervisor.wake(keys))
     around = Surroundings(settings, cluster, mirror, secrets, metrics, vitals, election.check, available)
     watched = tuple(kind for kind in kinds.WATCHED if kind not in kinds.OPTIONAL or kind in available)
@@ -98,7 +101,8 @@ async def _lead(
     ) as secrets.watches:
         # kopf cancels at its end every task that was begun after it: the loops have to be over before.
         supervising = asyncio.create_task(supervisor.run(), name="supervisor")
-        watching = asyncio.create_task(watches.run(stop_watching := asyncio.Event()), name="watches")
+        stop_watching = asyncio.Event()
+        watching = asyncio.create_task(watches.run(stop_watching, lambda: _on_signals(stop)), name="watches")
         await _first(_over(supervising), _over(watching), stop.wait(), election.lost.wait())
         supervising.cancel()
         await asyncio.wait((supervising,))
@@ -109,14 +113,24 @@ async def _lead(
             log.error("%s: %s", task.get_name(), error, exc_info=error)
 
 
-async def _until_answered(cluster: Cluster) -> frozenset[kinds.Kind]:
-    """Which optional kinds there are, once the API server says so."""
+async def _until_answered(cluster: Cluster, vitals: Vitals) -> frozenset[kinds.Kind]:
+    """Which optional kinds there are, once the API server says so and knows ours.
+
+    kopf looks for kinds once, at its start: begun before the CRD is there, it would never watch a resource.
+    """
+    told = ""
     while True:
         try:
-            return await cluster.kinds_available()
+            if await cluster.has(kinds.RESOURCE):
+                return await cluster.kinds_available()
+            trouble = f"the cluster does not know {kinds.RESOURCE.plural}.{kinds.RESOURCE.group}: its CRD is not there"
         except ClusterError as error:
-            log.warning("waiting for the API server: %s", error)
-            await asyncio.sleep(1.0)
+            trouble = str(error)
+        if trouble != told:
+            log.warning("waiting: %s", trouble)
+        told = trouble
+        vitals.passed()
+        await asyncio.sleep(1.0)
 
 
 def _on_signals(stop: asyncio.Event) -> None:

@@ -81,9 +81,10 @@ class Cluster:
 
     async def kinds_available(self) -> frozenset[Kind]:
         """Which of the kinds of other projects this cluster has."""
-        return frozenset([kind for kind in kinds.OPTIONAL if await self._has(kind)])
+        return frozenset([kind for kind in kinds.OPTIONAL if await self.has(kind)])
 
-    async def _has(self, kind: Kind) -> bool:
+    async def has(self, kind: Kind) -> bool:
+        """Whether this cluster knows the kind, by what it says of its API."""
         try:
             group = await self._connection.request("get", "discovery", "GET", f"/apis/{kind.api_version}")
         except NotFound:

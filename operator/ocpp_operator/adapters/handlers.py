@@ -10,6 +10,7 @@ What kopf's watches cannot tell (objects that went while a stream had to begin a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
@@ -47,21 +48,29 @@ class Watches:
         self._inactivity = inactivity
         self._login = login
 
-    async def run(self, stop: Any) -> None:
-        """Until `stop` (an asyncio.Event) is set, or a watch fails for good (no rights, say), which kopf reports by an exception.
+    async def run(self, stop: asyncio.Event, begun: Callable[[], None] = lambda: None) -> None:
+        """Until `stop` is set, or a watch fails for good (no rights, say), which kopf reports by an exception.
+
+        kopf takes SIGINT and SIGTERM for itself. `begun` is called once it has: take them back there.
 
         kopf cancels every task that was begun after it when it ends: whatever must outlive the watches has to be running before.
         """
         places: dict[str, Any] = {"namespaces": self._namespaces} if self._namespaces else {"clusterwide": True}
         # A name for its peering, which we do not use; without one it asks for the user's, and a number in an image has none.
         places["identity"] = names.FIELD_OWNER
-        await kopf.operator(
-            registry=self.registry(),
-            settings=self.settings(),
-            standalone=True,
-            stop_flag=stop,
-            **places,
-        )
+        ready = asyncio.Event()
+        telling = asyncio.create_task(_tell(ready, begun), name="watches begun")
+        try:
+            await kopf.operator(
+                registry=self.registry(),
+                settings=self.settings(),
+                standalone=True,
+                stop_flag=stop,
+                ready_flag=ready,
+                **places,
+            )
+        finally:
+            telling.cancel()
 
     def settings(self) -> kopf.OperatorSettings:
         """kopf's settings for them."""
@@ -97,3 +106,8 @@ class Watches:
 
     async def _logged_in(self, **_: Any) -> kopf.ConnectionInfo:
         return await self._login()
+
+
+async def _tell(ready: asyncio.Event, begun: Callable[[], None]) -> None:
+    await ready.wait()
+    begun()
