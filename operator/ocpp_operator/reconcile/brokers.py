@@ -45,7 +45,7 @@ class Brokers:
         self.taken: claims.Taken | None = None
         """The mailboxes are another resource's."""
         self.inherited = False
-        """As of the last look no mailbox names a resource that is gone."""
+        """As of the last look every mailbox is ours or nobody's."""
 
     @property
     def next_look(self) -> float:
@@ -117,11 +117,13 @@ class Brokers:
         left_behind: Collection[claims.TopicPartition],
         held: frozenset[Partition] | None,
     ) -> bool:
-        """Commit anew what resources left that are gone: our pods refuse it otherwise. Whether nothing of it is left.
+        """Commit anew what resources left that are gone: our pods refuse it otherwise. Whether every mailbox is ours or nobody's now.
 
         A mailbox that somebody holds is left to a later look: a pod of the one that is gone still serves it, and commits there.
         """
-        if self.taken is not None or held is None:
+        if self.taken is not None:  # perhaps by one of which nobody has yet told us that it is gone
+            return False
+        if held is None:
             return not left_behind
         free = [where for where in left_behind if where[1] not in held]
         await self._commit(

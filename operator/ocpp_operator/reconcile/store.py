@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 
 from ocpp_contract.ids import Incarnation, Partition, PodName
 from ocpp_contract.scripts.records import StoreClaim
@@ -140,12 +141,14 @@ class Store:
         whole = now >= self._next_sweep
         if whole:
             self._next_sweep = now + self._around.settings.sweep_interval
-        walk = self._whole(self._directory, pods, token) if whole else self._dead(self._directory, gone)
+        directory = self._directory
+        # Made only once the task runs: one that is cancelled before leaves no coroutine that nobody awaited.
+        walk = partial(self._whole, directory, pods, token) if whole else partial(self._dead, directory, gone)
         self._walk = asyncio.create_task(self._guarded(walk), name=f"sweep {self._key}")
 
-    async def _guarded(self, walk: Coroutine[object, object, None]) -> None:
+    async def _guarded(self, walk: Callable[[], Awaitable[None]]) -> None:
         try:
-            await walk
+            await walk()
         except (StoreUnavailable, ClusterError, PodUnreachable) as error:
             log.warning("the sweep ended early: %s", error, extra={"resource": str(self._key)})
         except NotLeader:
