@@ -28,6 +28,8 @@ SETTINGS_ANNOTATION: Final = "chargegateway.io/settings"
 """On the pod template: fingerprint of the settings, so that a change of settings rolls the pods."""
 INPUTS_ANNOTATION: Final = "chargegateway.io/template-inputs"
 """On a ControllerRevision: fingerprint of the spec fields that its template was rendered from."""
+REMINDERS_ANNOTATION: Final = "chargegateway.io/assignment-reminders"
+"""On a pod: how often its kubelet was made to look at its annotations again (`reminders`)."""
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 ADMIN_PORT: Final = 9090

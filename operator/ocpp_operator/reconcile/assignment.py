@@ -3,7 +3,8 @@
 1. The plan is stored before any pod is told, with the version it was read at: of two operators one is refused and looks again. So an
    annotation never says more than the stored plan, and whoever comes next starts from what was told.
 2. Each pod is told with its own resource version: what was decided on an older pod is decided anew.
-3. What pods that are gone held is released last, for exactly their incarnation: by then the successors know their partitions, and a
+3. A pod that does not acknowledge is reminded: its kubelet may have lost the news (`core.reminders`).
+4. What pods that are gone held is released last, for exactly their incarnation: by then the successors know their partitions, and a
    release before that would leave them lying free with nobody told to take them.
 
 Nothing here is needed for safety (taking a partition is a compare-and-set of its own), only for promptness.
@@ -11,6 +12,7 @@ Nothing here is needed for safety (taking a partition is a compare-and-set of it
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,11 +21,13 @@ from typing import Any
 from ocpp_contract.errors import ContractError
 from ocpp_operator.adapters.api_errors import Conflict, NotFound
 from ocpp_operator.adapters.cluster import Cluster
+from ocpp_operator.adapters.directory import StoreView
 from ocpp_operator.core import fleet, kinds, names, stored_plan
 from ocpp_operator.core import plan as planner
 from ocpp_operator.core.fleet import GatewayPod
 from ocpp_operator.core.manifests.plan_config_map import build as plan_config_map
 from ocpp_operator.core.mirror import Key, Mirror
+from ocpp_operator.core.reminders import Reminders
 from ocpp_operator.core.spec import Resource
 
 log = logging.getLogger(__name__)
@@ -39,6 +43,7 @@ class PlanBook:
         self.plan = planner.Plan()
         self._version: str | None = None
         self._read = False
+        self._reminders = Reminders()
 
     async def read(self, pods: Sequence[GatewayPod]) -> None:
         """What was stored, the first time and after somebody else wrote it. Raises ClusterError."""
@@ -105,6 +110,14 @@ class PlanBook:
             self._mirror.note(kinds.POD, "MODIFIED", patched)
             told += 1
         return told
+
+    async def remind(self, pods: Sequence[GatewayPod], view: StoreView, now: float) -> None:
+        """Pods that were told seconds ago and do not act on it."""
+        for pod, reminder in self._reminders.due(pods, view.records, view.holders, self.plan, now):
+            log.info("pod %s is reminded of its partitions", pod.name, extra={"resource": str(self._key)})
+            with contextlib.suppress(Conflict, NotFound):  # it changed just now: its kubelet looks at it anyway
+                patched = await self._cluster.patch_annotations(self._key.namespace, pod.name, reminder, pod.version)
+                self._mirror.note(kinds.POD, "MODIFIED", patched)
 
     async def price(self, pods: Sequence[GatewayPod], costs: Sequence[tuple[GatewayPod, str]]) -> None:
         """Before pods are taken away: the one with the fewest stations becomes the cheapest."""

@@ -239,6 +239,7 @@ class ResourceLoop:
                 planned = planner.plan(self._book.plan, seen, resource.spec.commands.partitions, now)
                 await self._book.follow(resource, planned, self._around.wall())
                 await self._book.tell(pods)
+                await self._book.remind(pods, view, now)
                 self._look_again = planned.look_again_at
                 for move in planned.moves:
                     self._around.metrics.moved(move.cause.value)
