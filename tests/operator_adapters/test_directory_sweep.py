@@ -254,6 +254,27 @@ async def test_who_does_not_hold_the_claim_deletes_nothing(redis_server: RedisSe
             assert store.all_keys() == before | {store.keys.claim}
 
 
+async def test_cleaning_ends_when_another_takes_the_claim(redis_server: RedisServer, redis_prefix: str) -> None:
+    with redis_server.client() as client:
+        store = Store(client, redis_prefix)
+        fill(store, 40)
+        batches = 0
+
+        def taken_after_one_batch() -> None:
+            nonlocal batches
+            batches += 1
+            if batches == 2:  # the first was that of our own claim
+                client.set(store.keys.claim, FLEET.to_json())
+
+        async with opened(access(redis_server.port), redis_prefix, SMALL, taken_after_one_batch) as directory:
+            assert await directory.claim(CITY, None)
+            cleaned = await directory.clean(CITY.uid, PATIENT)
+        assert not cleaned.finished
+        assert batches == 3  # one batch, and the try to leave
+        assert len(store.all_keys()) > 40
+        assert client.get(store.keys.claim) == FLEET.to_json().decode()
+
+
 async def test_when_time_is_up_the_claim_goes_all_the_same(redis_server: RedisServer, redis_prefix: str) -> None:
     with redis_server.client() as client:
         store = Store(client, redis_prefix)

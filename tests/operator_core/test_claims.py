@@ -88,10 +88,13 @@ BEFORE = replace(MINE, uid="uid-b", created_at="2026-11-21T10:00:00Z")
 @pytest.mark.parametrize(
     ("seen", "living", "gone", "expected"),
     [
-        pytest.param(held(OLDER), (THEIR_POD,), {"uid-o"}, Inherit("uid-o"), id="of one that we saw go"),
-        pytest.param(
-            held(BEFORE), (MY_POD,), {"uid-b"}, Inherit("uid-b"), id="... of the same name, its pods still there"
-        ),
+        pytest.param(held(BEFORE), (), {"uid-b"}, Inherit("uid-b"), id="of the same name, that we saw go"),
+        pytest.param(held(BEFORE), (MY_POD,), {"uid-b"}, Inherit("uid-b"), id="... its pods still there"),
+        pytest.param(held(BEFORE), (THEIR_POD,), {"uid-b"}, Inherit("uid-b"), id="... its pods gone a moment ago"),
+        pytest.param(held(OLDER), (), {"uid-o"}, "uid-o", id="of another name: its keys are being taken away"),
+        pytest.param(held(OLDER), (THEIR_POD,), {"uid-o"}, "uid-o", id="... its pods are leaving"),
+        pytest.param(held(OLDER, 0), (THEIR_POD,), {"uid-o"}, "uid-o", id="... for longer than its lease"),
+        pytest.param(held(OLDER, 0), (), {"uid-o"}, Refresh(), id="... it was never cleaned"),
         pytest.param(held(BEFORE, 0), (), (), Inherit("uid-b"), id="of the same name, lease over, nobody lives there"),
         pytest.param(held(BEFORE, 0), (MY_POD,), (), Inherit("uid-b"), id="... but we"),
         pytest.param(held(BEFORE), (), (), "uid-b", id="... lease running: it may be another cluster's"),

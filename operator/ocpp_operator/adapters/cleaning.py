@@ -1,8 +1,8 @@
 """What is left in the store of a resource that was deleted: its keys are taken away, as far as time allows.
 
 Best effort: nothing waits for it, and most keys expire by themselves. It must only never take what is another's. So the
-claim decides (only its holder cleans), and without a prefix, where `pod:7` or `station:x` may be another application's, the
-content has to read as ours too.
+claim decides (only its holder cleans, asked again before each batch), and without a prefix, where `pod:7` or `station:x` may be
+another application's, the content has to read as ours too.
 """
 
 from __future__ import annotations
@@ -36,9 +36,13 @@ async def clean(
 ) -> Cleaned:
     """See `Directory.clean`."""
     until = asyncio.get_running_loop().time() + limit
-    [text] = await masters.ask([(keys.claim, ("GET", keys.claim))])
-    seen = None if text is None else SeenClaim.read(text)
-    if seen is None or seen.claim is None or seen.claim.uid != uid:
+
+    async def is_ours() -> bool:
+        [text] = await masters.ask([(keys.claim, ("GET", keys.claim))])
+        seen = None if text is None else SeenClaim.read(text)
+        return seen is not None and seen.claim is not None and seen.claim.uid == uid
+
+    if not await is_ours():
         return Cleaned(0, False)
     own = OwnKeys(keys)
     removed, finished = 0, True
@@ -48,6 +52,9 @@ async def clean(
         kinds = {key: kind for key in found if (kind := own.kind(key.decode("utf-8", "replace"))) is not None}
         ours = list(kinds) if keys.prefix else await _that_read_as_ours(masters, master, kinds)
         if ours:
+            if not await is_ours():  # somebody took it meanwhile, and what is found is written by living pods
+                finished = False
+                return False
             guard()
             replies = await masters.exchange(master, [("DEL", key) for key in ours])
             removed += sum(reply for reply in replies if isinstance(reply, int))

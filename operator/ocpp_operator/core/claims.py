@@ -21,7 +21,9 @@ A claim is written only over what was judged (script claim_store), so two that d
 
 The metadata in Kafka have no lease, and a uid does not tell whether its resource lives. They are taken over only from
 resources that the caller knows to be gone: this process saw them go, or the store's claim names one of our own namespace and
-name, its lease is over and nobody lives there. Such a claim is left standing until the mailboxes have been committed anew
+name, its lease is over and nobody lives there. The claim in the store is inherited only from one of our own namespace and name:
+the pods of one of another name may still be leaving, which no list of ours shows, and its keys are being taken away, which
+would take ours along. It is waited out. An inherited claim is left standing until the mailboxes have been committed anew
 (`Inherit`): it is the only thing that tells an operator that comes next why they may be.
 """
 
@@ -100,7 +102,8 @@ def judge_store(
     other = None if seen is None else seen.claim
     if other is not None and other.uid == mine.uid:
         return Keep() if other.lease_until_us - now_us > LEASE_US // 2 else Refresh()
-    if other is not None and other.uid in gone:
+    before_us = other is not None and (other.namespace, other.name) == (mine.namespace, mine.name)
+    if other is not None and before_us and other.uid in gone:
         return Inherit(other.uid)
     if other is not None:
         if is_older(mine, other):
@@ -108,7 +111,7 @@ def judge_store(
         if other.lease_until_us > now_us:
             return _taken_by(other)
     ours, strangers = _living(holders, pods, now_us)
-    if not strangers and other is not None and (other.namespace, other.name) == (mine.namespace, mine.name):
+    if not strangers and other is not None and before_us:
         return Inherit(other.uid)
     if not strangers or (other is None and ours):
         return Refresh()
