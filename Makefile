@@ -71,7 +71,7 @@ imports: setup  ## the architecture as import rules
 	$(BIN)/lint-imports --no-cache
 
 e2e: setup  ## a real Kubernetes of one node: images built, pods run, stations connected (root, Go)
-	$(BIN)/python -m tests.testbed install test node
+	$(BIN)/python -m tests.testbed install test node chart
 	$(BIN)/python -m pytest -m node_e2e tests/e2e
 
 format: setup  ## ruff format and fix

@@ -12,7 +12,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ocpp_contract.ids import ChargePointId, Incarnation, Partition, PodName
@@ -68,6 +68,8 @@ class City:
     kafka: KafkaServer
     redis: RedisServer
     spec: Json
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """How the commands ended that were under way in all cases so far."""
 
     # --- Kubernetes ---------------------------------------------------------------------------------------------------
 
@@ -128,13 +130,14 @@ class City:
             return await self.kubectl("get", "pods", "-o", "wide")
         return "nobody tells of pods"
 
-    async def leader(self) -> str:
-        """Name of the operator's pod that holds the Lease."""
+    async def leader(self, since: str = "") -> str:
+        """Name of the operator's pod that holds the Lease, if it has renewed it since then; empty: nobody."""
         path = f"/apis/coordination.k8s.io/v1/namespaces/{self.operators}/leases/chargegateway-operator"
-        holder = str((await self.get(path))["spec"].get("holderIdentity") or "")
+        lease = (await self.get(path))["spec"]
         there = await asyncio.to_thread(self.node.pods, self.operators)
         names = [pod["metadata"]["name"] for pod in there]
-        return next((name for name in names if holder.startswith(name)), "")
+        renewed = str(lease.get("renewTime") or "") > since
+        return next((name for name in names if renewed and str(lease.get("holderIdentity")).startswith(name)), "")
 
     # --- the store ----------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ _PAUSE = 0.12
 
 @contextlib.asynccontextmanager
 async def under_load(city: City, pods: int, seconds: float = 120) -> AsyncIterator[Load]:
-    """See module. `seconds` is how long the resource may need afterwards; `outcomes` of the load tell how commands ended."""
+    """See module. `seconds` is how long the resource may need afterwards."""
     service = await city.get(f"services/{NAME}-gateway")
     address = f"ws://{service['spec']['clusterIP']}/"
     load = Load(Reach(city.kafka.bootstrap, city.redis.url, city.partitions, lambda _: address, city.topics, city.keys))
@@ -41,6 +41,6 @@ async def under_load(city: City, pods: int, seconds: float = 120) -> AsyncIterat
             await work
         await load.until(lambda: len(load.connected) == STATIONS, 60, "all stations connected again")
         await load.serves(names)
-        await load.judged()
+        city.outcomes.update(await load.judged())
     finally:
         await load.close()
