@@ -273,7 +273,7 @@ class City:
                 labels = None if kind == kinds.RESOURCE else names.MANAGED_SELECTOR
                 listing = await cluster.list(kind, self.namespace, labels)
                 mirror.replace(kind, listing.items, listing.version, self.namespace)
-        mirror.listed()
+        mirror.listing()
 
     # --- judgement ------------------------------------------------------------------------------------------------
 

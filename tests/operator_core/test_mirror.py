@@ -31,7 +31,7 @@ def mirror() -> Mirror:
     mirror = Mirror()
     for kind in kinds.WATCHED:
         mirror.replace(kind, [], "10")
-    mirror.listed()
+    mirror.listing()
     return mirror
 
 
@@ -110,10 +110,27 @@ def test_what_is_newer_than_the_list_stays(mirror: Mirror) -> None:
     assert pods(mirror) == ["young"]
 
 
-def test_a_second_listing_by_kopf_asks_for_complete_lists(mirror: Mirror) -> None:
-    mirror.note(kinds.POD, None, item("a", 11))
+def test_a_listing_by_kopf_asks_for_complete_lists(mirror: Mirror) -> None:
+    mirror.note(kinds.POD, "ADDED", item("a", 11))
     assert not mirror.wants_lists
     mirror.note(kinds.POD, None, item("a", 11))
+    assert mirror.wants_lists
+
+
+def test_a_listing_that_has_only_others_asks_for_complete_lists(mirror: Mirror) -> None:
+    mirror.note(kinds.POD, "ADDED", item("a", 11))
+    mirror.note(kinds.POD, None, item("b", 20))  # came while nobody watched; nobody tells that the other one went
+    assert mirror.wants_lists
+    mirror.listing()
+    mirror.replace(kinds.POD, [item("b", 20)], "21")
+    assert pods(mirror) == ["b"]
+
+
+def test_a_wish_that_comes_up_while_lists_are_read_stands(mirror: Mirror) -> None:
+    mirror.listing()
+    mirror.replace(kinds.POD, [item("a", 11), item("b", 12)], "20")
+    mirror.note(kinds.POD, None, item("b", 12))  # the stream began anew behind that list: "a" may have gone since
+    mirror.replace(kinds.DEPLOYMENT, [], "22")
     assert mirror.wants_lists
 
 

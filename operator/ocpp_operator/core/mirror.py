@@ -2,9 +2,11 @@
 
 A watch alone is not enough. When its stream had to begin anew (the resource version was too old, as after a restart of the API
 server), kopf lists the objects again and hands over those that exist; nobody tells of those that went in between, and they would
-stay here as ghosts: pods that are gone would keep their partitions, children that somebody deleted would never come back. Such a
-second listing shows as events without a type for objects that are known already. The mirror then wants the complete lists
-(`wants_lists`), of every kind, because what ended one stream usually ended all, and a kind whose objects are all gone is not heard of.
+stay here as ghosts: pods that are gone would keep their partitions, children that somebody deleted would never come back. A
+listing by kopf shows as events without a type. The mirror then wants the complete lists (`wants_lists`), of every kind, because what
+ended one stream usually ended all, and a kind whose objects are all gone is not heard of. Whether the objects are known already
+says nothing: of a kind with one object another may have come in its place. A wish that comes up while lists are being read stands
+until the next ones: what was read before it may hold a ghost.
 
 Lists and events overtake one another, so an object is replaced only by a newer one: resource versions are compared as numbers, as
 Kubernetes 1.35 and newer promise that they can be and etcd has always made them.
@@ -38,6 +40,8 @@ class Mirror:
 
     def __init__(self) -> None:
         self._objects: dict[Kind, dict[Key, Raw]] = {kind: {} for kind in kinds.WATCHED}
+        self._by_resource: dict[Kind, dict[Key, set[Key]]] = {kind: {} for kind in kinds.WATCHED}
+        """Which of them belong to a resource: each loop asks every second, and there may be thousands of others'."""
         self._gone: dict[Kind, dict[str, int]] = {kind: {} for kind in kinds.WATCHED}
         """uid -> version at which it went: an older event must not bring it back."""
         self.wants_lists = True
@@ -63,8 +67,8 @@ class Mirror:
             concerned |= self._take(kind, item)
         return concerned
 
-    def listed(self) -> None:
-        """All kinds have been listed."""
+    def listing(self) -> None:
+        """All kinds are going to be listed now."""
         self.wants_lists = False
 
     def note(self, kind: Kind, event: str | None, item: Raw) -> set[Key]:
@@ -76,7 +80,7 @@ class Mirror:
                 self._gone[kind][_uid(item)] = _version(item)
                 return set()  # its successor of the same name is here already
             return self._forget(kind, key, _version(item), item)
-        if event is None and key in self._objects[kind]:
+        if event is None:
             self.wants_lists = True
         return self._take(kind, item)
 
@@ -89,12 +93,12 @@ class Mirror:
             return set()
         if there is not None and _uid(there) != _uid(item):
             self._gone[kind][_uid(there)] = version  # made again: the one before is gone, whoever told of its end
-        self._objects[kind][key] = item
+        self._put(kind, key, item)
         # A label may have been edited: both the resource that it was of and the one that it is of are concerned.
         return _concerned(kind, item) | (set() if there is None else _concerned(kind, there))
 
     def _forget(self, kind: Kind, key: Key, version: int, item: Raw | None = None) -> set[Key]:
-        gone = self._objects[kind].pop(key, item)
+        gone = self._drop(kind, key) or item
         if gone is None:
             return set()
         remembered = self._gone[kind]
@@ -102,6 +106,21 @@ class Mirror:
         while len(remembered) > 1_000:  # only as long as events may still be under way
             del remembered[next(iter(remembered))]
         return _concerned(kind, gone)
+
+    def _put(self, kind: Kind, key: Key, item: Raw) -> None:
+        self._drop(kind, key)
+        self._objects[kind][key] = item
+        if (resource := _resource(item)) is not None:
+            self._by_resource[kind].setdefault(resource, set()).add(key)
+
+    def _drop(self, kind: Kind, key: Key) -> Raw | None:
+        item = self._objects[kind].pop(key, None)
+        if item is not None and (resource := _resource(item)) is not None:
+            there = self._by_resource[kind][resource]
+            there.discard(key)
+            if not there:
+                del self._by_resource[kind][resource]
+        return item
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
@@ -119,8 +138,7 @@ class Mirror:
 
     def of(self, kind: Kind, key: Key) -> list[Raw]:
         """The objects of a resource, by name."""
-        items = self._objects[kind].items()
-        return [item for at, item in sorted(items) if at.namespace == key.namespace and _instance(item) == key.name]
+        return [self._objects[kind][at] for at in sorted(self._by_resource[kind].get(key, ()))]
 
     def one(self, kind: Kind, namespace: str, name: str) -> Raw | None:
         """One object."""
@@ -130,12 +148,14 @@ class Mirror:
 def _concerned(kind: Kind, item: Raw) -> set[Key]:
     if kind == kinds.RESOURCE:
         return {_key(item)}
-    instance = _instance(item)
-    return set() if instance is None else {Key(item["metadata"]["namespace"], instance)}
+    resource = _resource(item)
+    return set() if resource is None else {resource}
 
 
-def _instance(item: Raw) -> str | None:
-    return names.instance_of(item["metadata"].get("labels") or {})
+def _resource(item: Raw) -> Key | None:
+    """Whose child it is, by its labels."""
+    instance = names.instance_of(item["metadata"].get("labels") or {})
+    return None if instance is None else Key(item["metadata"]["namespace"], instance)
 
 
 def _key(item: Raw) -> Key:

@@ -90,6 +90,7 @@ class Supervisor:
             await self._stop_loops()
 
     async def _stop_loops(self) -> None:
+        self.complete.clear()  # one that ends by itself now is not begun anew
         tasks = [task for _, task in self._loops.values()]
         for task in tasks:
             task.cancel()
@@ -97,15 +98,18 @@ class Supervisor:
             await asyncio.wait(tasks)
 
     async def _list_all(self) -> None:
-        while True:
+        while self._around.mirror.wants_lists:
+            self._around.mirror.listing()
             try:
                 for kind in self._watched:
                     await self._list(kind)
-                break
             except ClusterError as error:
+                self._around.mirror.wants_lists = True
                 log.warning("waiting for complete lists: %s", error)
                 await asyncio.sleep(_RETRY)
-        self._around.mirror.listed()
+            else:
+                if self._around.mirror.wants_lists:  # a stream began anew behind a list that was read already
+                    await asyncio.sleep(_SETTLE)
         self.complete.set()
         for resource in list(self._around.mirror.resources()):
             self._begin(Key(resource["metadata"]["namespace"], resource["metadata"]["name"]))
