@@ -8,6 +8,7 @@ from ocpp_contract.assignment import Assignment
 from ocpp_contract.ids import Incarnation, Partition, PodName
 from ocpp_contract.scripts.records import PodRecord
 from ocpp_operator.core import fleet, names
+from ocpp_operator.core import plan as planner
 from ocpp_operator.core.plan import Plan, Seat
 
 RUN = frozenset({"run-1"})
@@ -84,10 +85,26 @@ def test_absence_counts_from_the_first_look_and_ends_with_the_record() -> None:
 
 def test_absence_through_the_stores_fault_never_adds_up() -> None:
     absences, pods = fleet.Absences(), fleet.pods_of([raw("a")])
-    absences.look(pods, {}, RUN, 10.0)
-    assert absences.look(pods, {}, frozenset({"run-2"}), 20.0) == {"uid-a": 20.0}
+    assert absences.look(pods, {}, RUN, 10.0) == {"uid-a": 10.0}
+    # Another run: the record may have been lost, and its pod writes it again at its next renewal.
+    assert absences.look(pods, {}, frozenset({"run-2"}), 20.0) == {"uid-a": 20.0 + fleet.RETURN}
+    assert absences.look(pods, {}, frozenset({"run-2"}), 21.0) == {"uid-a": 20.0 + fleet.RETURN}
     absences.outage()
-    assert absences.look(pods, {}, frozenset({"run-2"}), 30.0) == {"uid-a": 30.0}
+    assert absences.look(pods, {}, frozenset({"run-2"}), 50.0) == {"uid-a": 50.0 + fleet.RETURN}
+    assert absences.look(pods, {PodName("a"): record("a")}, frozenset({"run-2"}), 55.0) == {}
+    assert absences.look(pods, {}, frozenset({"run-2"}), 70.0) == {"uid-a": 70.0}
+
+
+def test_a_store_that_comes_back_empty_moves_no_partitions_of_pods_that_write_their_records_again() -> None:
+    absences, pods = fleet.Absences(), fleet.pods_of([raw("a"), raw("b")])
+    both = {PodName(name): record(name, generation=0) for name in "ab"}
+    first = planner.plan(Plan(), fleet.planned(pods, both, absences.look(pods, both, RUN, 0.0)), 8, 0.0)
+    before = after = first.plan
+    for now in range(1, 7):  # "a" renews at once, "b" was about to in 5 s
+        there = both if now == 6 else {PodName("a"): both[PodName("a")]}
+        seen = fleet.planned(pods, there, absences.look(pods, there, frozenset({"run-2"}), float(now)))
+        after = planner.plan(after, seen, 8, float(now)).plan
+    assert after.seats == before.seats
 
 
 def test_the_record_of_a_predecessor_of_the_same_name_is_none_of_the_pods() -> None:

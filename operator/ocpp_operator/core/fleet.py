@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ocpp_contract.assignment import Assignment
 from ocpp_contract.errors import ContractError
@@ -87,31 +87,39 @@ def _trouble(status: Mapping[str, Any]) -> str | None:
     return None
 
 
+RETURN: Final = 10.0
+"""Seconds after an outage or under another run before an absence counts: two renewals of the gateways, which write their records
+again with the next one. Until then absence says nothing: the record did not run out with its leases, it was lost."""
+
+
 class Absences:
     """Since when this observer has seen each pod's record absent, by its own clock.
 
-    Absence counts only while the store answers and has lost no data: after an outage or under another run it begins anew, so that
-    the store's fault is nobody's death.
+    Absence counts only while the store answers and has lost no data: after an outage or under another run it begins anew, and not
+    before everybody alive had time to come back, so that the store's fault is nobody's death.
     """
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
         self._runs: frozenset[str] = frozenset()
+        self._was_away = False
+        self._counts_from = float("-inf")
 
     def look(
         self, pods: Sequence[GatewayPod], records: Mapping[PodName, PodRecord], runs: frozenset[str], now: float
     ) -> dict[str, float]:
-        """Absent since, by uid. `runs` are the run ids of the store's servers that answered."""
-        if runs != self._runs:
-            self._runs = runs
+        """Absent since, by uid; maybe a moment to come. `runs` are the run ids of the store's servers that answered."""
+        if self._was_away or (self._runs and runs != self._runs):
             self._since.clear()
+            self._counts_from = now + RETURN
+        self._was_away, self._runs = False, runs
         absent = {pod.uid for pod in pods if own_record(pod, records) is None}
-        self._since = {uid: self._since.get(uid, now) for uid in absent}
+        self._since = {uid: self._since.get(uid, max(now, self._counts_from)) for uid in absent}
         return dict(self._since)
 
     def outage(self) -> None:
         """The store did not answer."""
-        self._since.clear()
+        self._was_away = True
 
 
 def own_record(pod: GatewayPod, records: Mapping[PodName, PodRecord]) -> PodRecord | None:
