@@ -82,6 +82,7 @@ docs: setup  ## renew what is generated in docs/ (settings, JSON Schemas, tables
 	$(BIN)/python -c 'import pathlib, ocpp_gateway.settings as s; pathlib.Path("docs/settings.md").write_text(s.reference())'
 	$(BIN)/python -c 'import pathlib, ocpp_operator.settings as s; pathlib.Path("docs/operator-settings.md").write_text(s.reference())'
 	$(BIN)/python -m tests.operator_core.publish
+	$(BIN)/python -m tests.chart.publish
 	$(BIN)/python -m tests.contract.publish
 	$(BIN)/python -m tests.examples.page
 

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _BACKOFF = 1.0
 _BACKOFF_MAX = 60.0
+_REFUSED_AGAIN = 10.0
+"""Seconds after which a child that was refused is tried again: a quota or an admission webhook may have changed its mind."""
 _FIRST_PLAN_PATIENCE = 10.0
 """Seconds that the very first plan waits for the wished number of pods, so that nothing moves right after the start."""
 
@@ -60,6 +62,8 @@ class ResourceLoop:
         self._uid: str | None = None
         self._first_able: float | None = None
         self._look_again: float | None = None
+        self._refused = False
+        """A child was refused in the last pass."""
         self._possession: Possession | None = None
         self._last: Resource | None = None
 
@@ -118,6 +122,8 @@ class ResourceLoop:
                 due.append(now + settings.store_interval)
             if self._look_again is not None:
                 due.append(self._look_again)
+            if self._refused:
+                due.append(now + _REFUSED_AGAIN)
         if (write := self._reporter.due) is not None:
             due.append(write)
         return max(0.05, min(due) - now)
@@ -211,6 +217,7 @@ class ResourceLoop:
             records = self._store.view.records if self._store.view is not None else {}
             await self._book.price(pods, fleet.costs(pods, records))
         troubles = await self._children.make(resource, wished)
+        self._refused = bool(troubles)
         kept = [(kinds.CONFIG_MAP, names.plan(resource.name))]
         kept += [
             (kinds.REVISION, revision["metadata"]["name"])
