@@ -39,7 +39,9 @@ PATIENCE = 60.0
 HURRIED = {**QUICK, "OWNERSHIP__LEASE": "6s", "OWNERSHIP__RENEW_INTERVAL": "1500ms", "OWNERSHIP__MARGIN": "1s"}
 
 
-async def eventually(ask: Callable[[], Awaitable[Answer]], what: str = "", timeout: float = PATIENCE) -> Answer:
+async def eventually(
+    ask: Callable[[], Awaitable[Answer]], what: str = "", timeout: float = PATIENCE, every: float = 0.1
+) -> Answer:
     """What `ask` answers once that is true."""
     deadline = time.monotonic() + timeout
     while True:
@@ -48,7 +50,7 @@ async def eventually(ask: Callable[[], Awaitable[Answer]], what: str = "", timeo
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"still {answer!r} after {timeout:.0f} s {what}")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(every)
 
 
 class Operator:
