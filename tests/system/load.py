@@ -365,10 +365,12 @@ class Load:
             self.trouble.append(repr(task.exception()))
 
     async def _stop_stations(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            # Again and again: `wait_for` of Python 3.11, which `ocpp` calls with, forgets one that comes together with the answer.
+            _, running = await asyncio.wait(running, timeout=0.5)
         self._tasks.clear()
 
     async def close(self) -> None:
