@@ -2,7 +2,8 @@
 
 A child is written when what is there is not what is wished (`core.drift`), which also repairs what people edited by hand. If the API
 server stores something else than it was given (it rounds, or a webhook of the cluster rewrites), the difference would be there again
-right after the write: then it is told once and left alone until either side changes, instead of writing for ever.
+right after the write: then it is told once and left alone until either side changes, instead of writing for ever. What is refused
+is tried again in longer and longer pauses, and holds up neither the other children nor the rest of the pass.
 
 An object that has our name but not our label belongs to somebody else: it is named in a condition and never taken over.
 """
@@ -11,9 +12,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ocpp_operator.adapters.api_errors import Conflict, Forbidden, Invalid, NotFound
+from ocpp_operator.adapters.api_errors import ApiUnavailable, Conflict, Forbidden, Invalid, NotFound
 from ocpp_operator.core import drift, kinds, names
 from ocpp_operator.core.findings import Trouble
 from ocpp_operator.core.kinds import Kind
@@ -25,6 +27,20 @@ log = logging.getLogger(__name__)
 
 Manifest = Mapping[str, Any]
 
+_PAUSE = 1.0
+_PAUSE_MAX = 30.0
+"""Seconds between tries of what was refused; they double."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A child that could not be written or deleted. `wish` is the fingerprint of what was refused; empty: to delete it."""
+
+    wish: str
+    trouble: Trouble
+    pause: float
+    until: float
+
 
 class Children:
     """Those of one resource."""
@@ -33,21 +49,45 @@ class Children:
         self._around = around
         self._cluster, self._mirror = around.cluster, around.mirror
         self._key = key
-        self._futile: dict[tuple[Kind, str], tuple[str, str]] = {}
-        """Per child that did not become what was wished: fingerprint of the wish, and the version that came of it."""
+        self._futile: dict[tuple[Kind, str], tuple[str, str, str]] = {}
+        """Per child that did not become what was wished: fingerprint of the wish, what is left of the difference, and the state
+        that came of it."""
+        self._refused: dict[tuple[Kind, str], _Refused] = {}
 
     async def make(self, resource: Resource, wished: Sequence[Manifest]) -> list[Trouble]:
         """Write what differs, in the given order. One that is refused does not hold up the others. Raises ApiUnavailable."""
         troubles = []
         for manifest in wished:
             kind, name = kinds.of(dict(manifest)), str(manifest["metadata"]["name"])
+            if (known := self._held_off(kind, name, manifest)) is not None:
+                troubles.append(known)
+                continue
             try:
                 trouble = await self._make(resource, kind, name, manifest)
             except (Invalid, Forbidden, NotFound, Conflict) as refusal:
                 trouble = Trouble("ChildRefused", f"{kind} {name}: {refusal}")
-            if trouble is not None:
+            except ApiUnavailable as error:
+                # Perhaps for this kind alone (a webhook that is away): the others come with the next pass.
+                self._hold_off(kind, name, manifest, Trouble("ChildRefused", f"{kind} {name}: {error}"))
+                raise
+            if trouble is None:
+                self._refused.pop((kind, name), None)
+            else:
+                self._hold_off(kind, name, manifest, trouble)
                 troubles.append(trouble)
         return troubles
+
+    def _held_off(self, kind: Kind, name: str, wished: Manifest | None) -> Trouble | None:
+        """The trouble, while it is not time to try this again. `wished` None: it is to be deleted."""
+        refused = self._refused.get((kind, name))
+        if refused is None or self._around.monotonic() >= refused.until or refused.wish != _fingerprint(wished):
+            return None
+        return refused.trouble
+
+    def _hold_off(self, kind: Kind, name: str, wished: Manifest | None, trouble: Trouble) -> None:
+        before, wish = self._refused.get((kind, name)), _fingerprint(wished)
+        pause = _PAUSE if before is None or before.wish != wish else min(2 * before.pause, _PAUSE_MAX)
+        self._refused[kind, name] = _Refused(wish, trouble, pause, self._around.monotonic() + pause)
 
     async def _make(self, resource: Resource, kind: Kind, name: str, manifest: Manifest) -> Trouble | None:
         there = self._mirror.one(kind, self._key.namespace, name)
@@ -60,7 +100,7 @@ class Children:
             self._futile.pop((kind, name), None)
             return None
         wish = drift.fingerprint(manifest)
-        if there is not None and self._futile.get((kind, name)) == (wish, there["metadata"]["resourceVersion"]):
+        if there is not None and self._futile.get((kind, name)) == (wish, reason, _state(there)):
             return None
         stored = await self._apply(kind, name, drift.stamped(manifest), exists=there is not None)
         log.info("%s %s: %s", kind, name, reason, extra={"resource": str(self._key)})
@@ -77,7 +117,7 @@ class Children:
                 left,
                 extra={"resource": str(self._key)},
             )
-            self._futile[kind, name] = (wish, stored["metadata"]["resourceVersion"])
+            self._futile[kind, name] = (wish, left, _state(stored))
         return None
 
     async def _apply(self, kind: Kind, name: str, manifest: Manifest, *, exists: bool) -> Mapping[str, Any]:
@@ -104,13 +144,40 @@ class Children:
             return False
         return True
 
-    async def prune(self, resource: Resource, wished: Sequence[Manifest], kept: Sequence[tuple[Kind, str]]) -> None:
-        """Delete children that are neither wished nor `kept`. Only what this very resource owns."""
+    async def prune(
+        self, resource: Resource, wished: Sequence[Manifest], kept: Sequence[tuple[Kind, str]]
+    ) -> list[Trouble]:
+        """Delete children that are neither wished nor `kept`. Only what this very resource owns. Raises ApiUnavailable, Conflict."""
+        troubles: list[Trouble | None] = []
         wanted = {(kinds.of(dict(manifest)), str(manifest["metadata"]["name"])) for manifest in wished} | set(kept)
         for kind in reversed(kinds.CHILDREN):
             for there in self._mirror.of(kind, self._key):
                 metadata = there["metadata"]
                 owned = any(owner["uid"] == resource.uid for owner in metadata.get("ownerReferences") or ())
                 if owned and (kind, metadata["name"]) not in wanted and "deletionTimestamp" not in metadata:
-                    log.info("%s %s is no longer wished", kind, metadata["name"], extra={"resource": str(self._key)})
-                    await self._cluster.delete(kind, metadata["namespace"], metadata["name"], metadata["uid"])
+                    troubles.append(await self._delete(kind, metadata))
+        return [trouble for trouble in troubles if trouble is not None]
+
+    async def _delete(self, kind: Kind, metadata: Mapping[str, Any]) -> Trouble | None:
+        name = str(metadata["name"])
+        if (known := self._held_off(kind, name, None)) is not None:
+            return known
+        log.info("%s %s is no longer wished", kind, name, extra={"resource": str(self._key)})
+        try:
+            await self._cluster.delete(kind, metadata["namespace"], name, metadata["uid"])
+        except (Invalid, Forbidden) as refusal:
+            trouble = Trouble("ChildRefused", f"{kind} {name} cannot be deleted: {refusal}")
+            self._hold_off(kind, name, None, trouble)
+            return trouble
+        self._refused.pop((kind, name), None)
+        return None
+
+
+def _fingerprint(wished: Manifest | None) -> str:
+    return "" if wished is None else drift.fingerprint(wished)
+
+
+def _state(there: Mapping[str, Any]) -> str:
+    """Changes when somebody changes what the child is to be; where Kubernetes counts that, not when its status changes."""
+    metadata = there["metadata"]
+    return str(metadata.get("generation") or metadata["resourceVersion"])

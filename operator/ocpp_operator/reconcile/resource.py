@@ -37,6 +37,7 @@ from ocpp_operator.reconcile.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 0.1
 _BACKOFF = 1.0
 _BACKOFF_MAX = 60.0
 _REFUSED_AGAIN = 10.0
@@ -73,7 +74,7 @@ class ResourceLoop:
 
     async def run(self) -> None:
         """Until the resource is gone and cleaned up after."""
-        backoff = _BACKOFF
+        backoff, at_once = _BACKOFF, _AT_ONCE
         try:
             while True:
                 await self._complete.wait()
@@ -85,19 +86,20 @@ class ResourceLoop:
                         await self._farewell()
                         return
                     whole = await self._pass(raw)
-                    wait, backoff = self._until_next(whole), _BACKOFF
+                    wait, backoff, at_once = self._until_next(whole), _BACKOFF, _AT_ONCE
                     outcome = "done"
                 except NotLeader:
                     log.info("another replica leads: nothing more is written", extra={"resource": str(self._key)})
                     return
                 except (Conflict, NotFound) as error:  # decided on something that is no more: look again at once
                     log.info("looking again: %s", error, extra={"resource": str(self._key)})
-                    wait = 0.1
+                    # Not so again and again: a watch that hangs shows what is no more for a minute.
+                    wait, at_once = at_once, min(2 * at_once, _BACKOFF_MAX)
                 except (ClusterError, StoreUnavailable) as error:
                     log.warning("the pass ended early: %s", error, extra={"resource": str(self._key)})
                     self._around.metrics.error(type(error).__name__)
                     asked = error.retry_after if isinstance(error, ApiUnavailable) else None
-                    wait, backoff = asked or backoff, min(2 * backoff, _BACKOFF_MAX)
+                    wait, backoff = min(asked or backoff, _BACKOFF_MAX), min(2 * backoff, _BACKOFF_MAX)
                 except Exception:  # a defect concerns this resource alone: it is told and tried again, others go on
                     log.exception("the pass failed", extra={"resource": str(self._key)})
                     self._around.metrics.error("defect")
@@ -132,6 +134,7 @@ class ResourceLoop:
 
     async def _pass(self, raw: Mapping[str, Any]) -> bool:
         """Whether it looked at everything."""
+        self._reporter.due = None  # a status that was held back is made anew, or is of no interest any more
         if raw["metadata"]["uid"] != self._uid:
             self._begin(raw["metadata"]["uid"])
         try:
@@ -154,26 +157,38 @@ class ResourceLoop:
         await self._store.look(resource, self._contents, pods)
         predecessor = self._store.predecessor
         gone = self._around.mirror.gone() | ({predecessor} if predecessor is not None else set())
-        await self._brokers.look(resource, self._contents, gone, self._store.held)
+        held = self._store.held if self._store.claimed else None
+        await self._brokers.look(resource, self._contents, gone, held)
         if self._brokers.inherited:
             await self._store.inherit(resource)
         chosen = self._chosen(resource)
         taken = self._store.taken or self._brokers.taken
-        token = await self._token(resource)
         troubles = [Trouble("MailboxesTaken", taken.message)] if taken is not None else []
-        troubles += await self._make_children(resource, chosen, token, pods, running=taken is None)
+        token, overtaken = None, None
+        try:
+            token = await self._token(resource)
+            troubles += await self._make_children(resource, chosen, token, pods, running=taken is None)
+        except (Conflict, NotFound) as error:
+            overtaken = error
+        except ClusterError as error:  # a webhook that is away, say: no reason to leave mailboxes without an owner
+            log.warning("children are written later: %s", error, extra={"resource": str(self._key)})
+            self._around.metrics.error(type(error).__name__)
+            troubles.append(Trouble("ChildrenNotWritten", str(error)))
         await self._assign(resource, pods, may_plan=taken is None)
         if self._store.claimed:  # otherwise the entries may be another resource's
             self._store.keep_sweeping(pods, token)
         troubles += self._around.secrets.troubles(self._key) or access.missing(resource, self._contents)
         troubles += [trouble for trouble in (self._brokers.trouble, self._store.trouble) if trouble is not None]
         await self._reporter.report(raw, self._found(resource, chosen, pods, troubles))
+        if overtaken is not None:
+            raise overtaken
         return True
 
     def _begin(self, uid: str) -> None:
         """The first pass over this object. What was known of an earlier one of the same name is not its own."""
         if self._uid is not None:
             self._book = PlanBook(self._around.cluster, self._around.mirror, self._key)
+            self._brokers, self._reporter = Brokers(self._around, self._key), Reporter(self._around, self._key)
         self._uid, self._first_able, self._possession = uid, None, None
 
     def _contents(self, secret: str) -> Mapping[str, bytes] | None:
@@ -199,8 +214,11 @@ class ResourceLoop:
                 there = await self._around.cluster.get(kinds.SECRET, self._key.namespace, name)
             except NotFound:
                 return secrets.token_urlsafe(32)
-        value = (there.get("data") or {}).get("token")
-        return b64decode(value).decode() if value else secrets.token_urlsafe(32)
+        try:
+            token = b64decode((there.get("data") or {}).get("token") or "").decode().strip()
+        except ValueError:  # edited by hand: no text
+            token = ""
+        return token or secrets.token_urlsafe(32)
 
     async def _make_children(
         self, resource: Resource, chosen: template.Chosen, token: str, pods: list[GatewayPod], *, running: bool
@@ -224,8 +242,7 @@ class ResourceLoop:
             for revision in self._around.mirror.of(kinds.REVISION, self._key)
             if revision["metadata"]["name"] not in chosen.stale
         ]
-        await self._children.prune(resource, wished, kept)
-        return troubles
+        return troubles + await self._children.prune(resource, wished, kept)
 
     # --- assignment -----------------------------------------------------------------------------------------------
 
@@ -316,5 +333,9 @@ class ResourceLoop:
                     await self._woken.wait()
             if self._around.mirror.resource(self._key) is not None:
                 return  # made again: the next loop goes on, and what the old pods held is released for them
+        if self._around.mirror.of(kinds.POD, self._key):
+            # Orphaned on purpose, or on a node that is lost: they may serve, and without its record a command is done twice.
+            log.warning("its pods are still there: its mailboxes and keys stay", extra={"resource": str(self._key)})
+            return
         # The claim stands until no mailbox names the resource: it is what lets the next one of this name have them.
         await self._store.clean(self._last.uid, leave=await self._brokers.let_go(self._last, self._contents))

@@ -1,0 +1,134 @@
+"""What is refused is tried again in longer and longer pauses and holds nothing up; what cannot become as wished is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Forbidden, NotFound
+from ocpp_operator.adapters.metrics import Metrics
+from ocpp_operator.core import kinds
+from ocpp_operator.core.kinds import Kind
+from ocpp_operator.core.manifests.metadata import child
+from ocpp_operator.core.mirror import Key, Mirror
+from ocpp_operator.reconcile.children import Children
+from ocpp_operator.reconcile.surroundings import Surroundings
+from ocpp_operator.settings import Settings
+from tests.operator_core.test_findings import resource
+
+CITY = resource()
+KEY = Key(CITY.namespace, CITY.name)
+
+
+class Server:
+    """Keeps what is applied, unless it refuses the kind; `rewrites` is what a webhook makes of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.refuses: dict[Kind, ClusterError] = {}
+        self.version = 10
+        self.rewrites: dict[str, Any] = {}
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any]:
+        raise NotFound("no such object")
+
+    async def apply(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        kind = kinds.of(dict(manifest))
+        self.asked.append(f"apply {kind}")
+        if kind in self.refuses:
+            raise self.refuses[kind]
+        return self.stored({**manifest, **self.rewrites})
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        self.asked.append(f"delete {kind}")
+        if kind in self.refuses:
+            raise self.refuses[kind]
+
+    def stored(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.version += 1
+        metadata = {"uid": "u", "generation": 1, **manifest["metadata"], "resourceVersion": str(self.version)}
+        return {**manifest, "metadata": metadata}
+
+
+class Place:
+    """Children on that server, with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.server, self.mirror, self.now = Server(), Mirror(), 100.0
+        unused = cast(Any, None)
+        around = Surroundings(
+            Settings(), cast(Any, self.server), self.mirror, unused, Metrics(), unused, lambda: None,
+            monotonic=lambda: self.now,
+        )  # fmt: skip
+        self.children = Children(around, KEY)
+
+    async def make(self, *wished: dict[str, Any]) -> list[str]:
+        return [trouble.reason for trouble in await self.children.make(CITY, wished)]
+
+
+def config(**data: str) -> dict[str, Any]:
+    return {**child(CITY, kinds.CONFIG_MAP, "city-settings"), "data": data}
+
+
+def deployment(replicas: int) -> dict[str, Any]:
+    return {**child(CITY, kinds.DEPLOYMENT, "city-gateway"), "spec": {"replicas": replicas}}
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place()
+
+
+async def test_what_is_refused_is_tried_again_in_longer_pauses(place: Place) -> None:
+    place.server.refuses[kinds.CONFIG_MAP] = Forbidden("no")
+    tries = []
+    for second in range(70):
+        place.now = 100.0 + second
+        assert await place.make(config(a="1")) == ["ChildRefused"]
+        tries.append(len(place.server.asked))
+    assert [second for second in range(70) if tries[second] != (tries[second - 1] if second else 0)] == [
+        0, 1, 3, 7, 15, 31, 61,
+    ]  # fmt: skip
+    place.now += 1
+    assert await place.make(config(a="2")) == ["ChildRefused"]  # another wish is tried at once
+    assert len(place.server.asked) == 8
+    place.server.refuses.clear()
+    place.now += 30
+    assert await place.make(config(a="2")) == []
+    assert await place.make(config(a="2")) == []
+    assert len(place.server.asked) == 9
+
+
+async def test_a_webhook_that_is_away_holds_up_one_child_and_not_those_behind_it(place: Place) -> None:
+    place.server.refuses[kinds.CONFIG_MAP] = ApiUnavailable("failed calling webhook", 500)
+    with pytest.raises(ApiUnavailable):
+        await place.make(config(a="1"), deployment(2))
+    assert await place.make(config(a="1"), deployment(2)) == ["ChildRefused"]
+    assert place.server.asked == ["apply ConfigMap", "apply Deployment"]
+
+
+async def test_a_child_that_may_not_be_deleted_is_told_and_left_for_a_while(place: Place) -> None:
+    place.mirror.note(kinds.CONFIG_MAP, "ADDED", place.server.stored(config(a="1")))
+    place.server.refuses[kinds.CONFIG_MAP] = Forbidden("no")
+    for _ in range(3):
+        assert [trouble.reason for trouble in await place.children.prune(CITY, [], [])] == ["ChildRefused"]
+    assert place.server.asked == ["delete ConfigMap"]
+
+
+async def test_what_a_webhook_rewrites_is_left_alone_while_only_its_status_changes(place: Place) -> None:
+    place.server.rewrites = {"spec": {"replicas": 9}}
+    await place.make(deployment(2))
+    there = place.mirror.one(kinds.DEPLOYMENT, KEY.namespace, "city-gateway")
+    assert there is not None
+    for ready in (1, 2):
+        place.mirror.note(kinds.DEPLOYMENT, "MODIFIED", place.server.stored({**there, "status": {"ready": ready}}))
+        await place.make(deployment(2))
+    assert place.server.asked == ["apply Deployment"]
+
+    labels = {**there["metadata"]["labels"], "app.kubernetes.io/component": "edited by hand"}
+    edited = place.server.stored({**there, "metadata": {**there["metadata"], "labels": labels}})
+    place.mirror.note(kinds.DEPLOYMENT, "MODIFIED", edited)
+    await place.make(deployment(2))
+    assert place.server.asked == ["apply Deployment", "apply Deployment"]

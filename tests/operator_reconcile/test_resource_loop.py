@@ -1,0 +1,87 @@
+"""The loop of one resource at its edges: being deleted, gone with pods left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, cast
+
+import pytest
+
+from ocpp_operator.adapters.metrics import Metrics
+from ocpp_operator.core import kinds, names
+from ocpp_operator.core.mirror import Key, Mirror
+from ocpp_operator.reconcile.resource import ResourceLoop
+from ocpp_operator.reconcile.secret_book import SecretBook
+from ocpp_operator.reconcile.surroundings import Surroundings
+from ocpp_operator.reconcile.vitals import Vitals
+from ocpp_operator.settings import Settings
+from tests.operator_core.test_findings import resource
+
+CITY = resource()
+KEY = Key(CITY.namespace, CITY.name)
+
+
+class Passes(Vitals):
+    """Tells when a pass has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(Metrics(), 60.0, lambda: 0.0)
+        self.ended = asyncio.Event()
+
+    def passed(self) -> None:
+        self.ended.set()
+
+
+class Place:
+    """A loop without any server: nothing here may be asked."""
+
+    def __init__(self) -> None:
+        self.now, self.mirror, self.vitals = 100.0, Mirror(), Passes()
+        around = Surroundings(
+            Settings(), cast(Any, None), self.mirror, SecretBook(lambda _: None), Metrics(), self.vitals, lambda: None,
+            monotonic=lambda: self.now,
+        )  # fmt: skip
+        complete = asyncio.Event()
+        complete.set()
+        self.loop = ResourceLoop(around, KEY, complete)
+        metadata = {**CITY.raw["metadata"], "resourceVersion": "5", "deletionTimestamp": "2026-11-22T10:00:00Z"}
+        self.leaving = {**CITY.raw, "metadata": metadata}
+        self.mirror.note(kinds.RESOURCE, "ADDED", self.leaving)
+
+    def pod(self) -> dict[str, Any]:
+        metadata = {
+            "namespace": KEY.namespace, "name": "city-gateway-a", "uid": "u1", "resourceVersion": "6",
+            "labels": names.pod_labels(KEY.name),
+        }  # fmt: skip
+        return {"metadata": metadata}
+
+
+async def test_a_status_that_was_held_back_does_not_hurry_a_loop_that_writes_none() -> None:
+    place = Place()
+    place.loop._reporter.due = place.now - 1
+    whole = await place.loop._pass(place.leaving)
+    assert not whole
+    assert place.loop._until_next(whole) > 60
+
+
+async def test_keys_and_mailboxes_of_pods_that_outlive_their_resource_stay(caplog: pytest.LogCaptureFixture) -> None:
+    place = Place()
+    place.mirror.note(kinds.POD, "ADDED", place.pod())
+    caplog.set_level(logging.WARNING)
+    task = asyncio.create_task(place.loop.run())
+    async with asyncio.timeout(30):
+        await place.vitals.ended.wait()
+        place.mirror.note(
+            kinds.RESOURCE,
+            "DELETED",
+            {**place.leaving, "metadata": {**place.leaving["metadata"], "resourceVersion": "7"}},
+        )
+        place.loop.wake()
+        for _ in range(5):
+            await asyncio.sleep(0)  # it waits for its pods now
+        assert not task.done()
+        place.now += CITY.spec.grace_period + 61
+        place.loop.wake()
+        await task
+    assert [record.message for record in caplog.records] == ["its pods are still there: its mailboxes and keys stay"]
