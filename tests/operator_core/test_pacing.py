@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from ocpp_operator.core.fleet import GatewayPod, pods_of
 from ocpp_operator.core.pacing import Step, step
+from tests.operator_core import test_findings
 from tests.operator_core.test_findings import leaving, resource
 from tests.operator_core.test_fleet import raw
+
+NOW = datetime.fromisoformat(test_findings.NOW)
+"""Also the end of the grace period of `leaving` pods."""
 
 
 def fleet(staying: int, going: int) -> list[GatewayPod]:
@@ -37,18 +42,24 @@ def told(replicas: int) -> dict[str, Any]:
 )
 def test_steps(wished: int, now: int | None, going: int, expected: Step) -> None:
     pods = fleet(3, going)
-    assert step(resource(replicas=wished), None if now is None else told(now), pods) == expected
+    assert step(resource(replicas=wished), None if now is None else told(now), pods, NOW) == expected
 
 
 def test_the_number_is_that_of_surge_and_disruption() -> None:
     wide = resource(replicas=1, rollout={"maxSurge": 3}, disruption={"maxUnavailable": 2})
-    assert step(wide, told(9), fleet(9, 0)).replicas == 4
+    assert step(wide, told(9), fleet(9, 0), NOW).replicas == 4
     assert wide.spec.drain_rate == pytest.approx(10.0)
 
 
 def test_going_down_step_by_step_ends_at_the_wish() -> None:
     wish, now, seen = resource(replicas=2), 9, []
     while now != 2:
-        now = step(wish, told(now), fleet(now, 0)).replicas
+        now = step(wish, told(now), fleet(now, 0), NOW).replicas
         seen.append(now)
     assert seen == [7, 5, 3, 2]
+
+
+def test_a_pod_that_never_ends_holds_nobody_up_after_its_grace_period() -> None:
+    wish, pods = resource(replicas=2), fleet(5, 2)  # both on a node that is lost
+    assert step(wish, told(5), pods, NOW + timedelta(seconds=59)) == Step(5, True, False)
+    assert step(wish, told(5), pods, NOW + timedelta(seconds=61)) == Step(3, False, True)

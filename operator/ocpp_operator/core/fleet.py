@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from ocpp_contract.assignment import Assignment
@@ -16,6 +17,8 @@ from ocpp_contract.ids import Partition, PodName
 from ocpp_contract.names import ASSIGNMENT_GENERATION_ANNOTATION, COMMAND_PARTITIONS_ANNOTATION
 from ocpp_contract.scripts.records import PodRecord
 from ocpp_operator.core import names, plan
+
+OVERDUE: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,15 @@ class GatewayPod:
     ip: str | None
     ready: bool
     deleting: bool
+    gone_by: datetime | None
+    """When it is deleted: the end of its grace period."""
     annotations: Mapping[str, str]
     trouble: str | None
     """Why a container of it waits (CrashLoopBackOff, ImagePullBackOff, ...), with Kubernetes' message."""
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether it should be gone by now, clocks that differ included: its node is lost, or a finalizer holds it."""
+        return self.gone_by is not None and now > self.gone_by + OVERDUE
 
     @property
     def told(self) -> tuple[str | None, str | None]:
@@ -69,9 +78,14 @@ def _pod(raw: Mapping[str, Any]) -> GatewayPod:
         ip=status.get("podIP") or None,
         ready=ready,
         deleting="deletionTimestamp" in metadata,
+        gone_by=_time(metadata.get("deletionTimestamp")),
         annotations=metadata.get("annotations") or {},
         trouble=_trouble(status),
     )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _trouble(status: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ocpp_operator.adapters.api_errors import NotFound
-from ocpp_operator.core import names
+from ocpp_operator.core import kinds, names
 from ocpp_operator.core.findings import Report
 from ocpp_operator.core.mirror import Key
 from ocpp_operator.reconcile.surroundings import Surroundings
@@ -55,9 +55,11 @@ class Reporter:
             "status": news.status,
         }
         try:
-            await self._around.cluster.apply_status(manifest)
+            stored = await self._around.cluster.apply_status(manifest)
         except NotFound:
             return  # it is being deleted
+        # Judged against what was written, not against what the watch still shows: conditions would change, and be told, again.
+        self._around.mirror.note(kinds.RESOURCE, "MODIFIED", stored)
         self._written, self._at = news.status, now
         for each in news.news:
             await self._around.cluster.event(

@@ -225,7 +225,7 @@ class ResourceLoop:
     ) -> list[Trouble]:
         """Everything but the plan. Without mailboxes of its own (`running` False) a resource gets no pods."""
         deployment = self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, names.gateway(resource.name))
-        step = pacing.step(resource, deployment, pods)
+        step = pacing.step(resource, deployment, pods, self._around.wall())
         wished = assembly.children(
             resource, chosen, token, self._around.kinds, replicas=step.replicas, paused=step.paused
         )
