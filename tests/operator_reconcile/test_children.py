@@ -105,7 +105,7 @@ async def test_a_webhook_that_is_away_holds_up_one_child_and_not_those_behind_it
     place.server.refuses[kinds.CONFIG_MAP] = ApiUnavailable("failed calling webhook", 500)
     with pytest.raises(ApiUnavailable):
         await place.make(config(a="1"), deployment(2))
-    assert await place.make(config(a="1"), deployment(2)) == ["ChildRefused"]
+    assert await place.make(config(a="1"), deployment(2)) == ["ChildrenNotWritten"]
     assert place.server.asked == ["apply ConfigMap", "apply Deployment"]
 
 
@@ -113,7 +113,7 @@ async def test_a_child_that_may_not_be_deleted_is_told_and_left_for_a_while(plac
     place.mirror.note(kinds.CONFIG_MAP, "ADDED", place.server.stored(config(a="1")))
     place.server.refuses[kinds.CONFIG_MAP] = Forbidden("no")
     for _ in range(3):
-        assert [trouble.reason for trouble in await place.children.prune(CITY, [], [])] == ["ChildRefused"]
+        assert [trouble.reason for trouble in await place.children.prune(CITY, [], [])] == ["ChildrenNotWritten"]
     assert place.server.asked == ["delete ConfigMap"]
 
 

@@ -67,6 +67,11 @@ REASONS: Final[Mapping[str, Advice]] = {
         "the API server refuses a child: a quota, an admission webhook, a policy, or a right that the operator lacks",
         "the message is the API server's own: change what it names; rights come with the chart",
     ),
+    "ChildrenNotWritten": _trouble(
+        "a child could not be written or deleted: the API server or a webhook of it does not answer, or a right is missing; pods "
+        "and mailboxes are looked after all the same",
+        "it is tried again by itself; if it stays, the message is the API server's own: look at what it names",
+    ),
     "ScaledToZero": _note(
         "spec.replicas is 0: stations are refused and commands wait", "kubectl -n NAMESPACE scale cgw/NAME --replicas=2"
     ),

@@ -68,7 +68,7 @@ class Children:
                 trouble = Trouble("ChildRefused", f"{kind} {name}: {refusal}")
             except ApiUnavailable as error:
                 # Perhaps for this kind alone (a webhook that is away): the others come with the next pass.
-                self._hold_off(kind, name, manifest, Trouble("ChildRefused", f"{kind} {name}: {error}"))
+                self._hold_off(kind, name, manifest, Trouble("ChildrenNotWritten", f"{kind} {name}: {error}"))
                 raise
             if trouble is None:
                 self._refused.pop((kind, name), None)
@@ -166,7 +166,7 @@ class Children:
         try:
             await self._cluster.delete(kind, metadata["namespace"], name, metadata["uid"])
         except (Invalid, Forbidden) as refusal:
-            trouble = Trouble("ChildRefused", f"{kind} {name} cannot be deleted: {refusal}")
+            trouble = Trouble("ChildrenNotWritten", f"{kind} {name} cannot be deleted: {refusal}")
             self._hold_off(kind, name, None, trouble)
             return trouble
         self._refused.pop((kind, name), None)
