@@ -60,6 +60,8 @@ async def run(settings: Settings) -> int:
         admin = AdminServer(settings.admin_host, settings.admin_port, vitals.trouble, lambda: None, metrics.page)
         await admin.start()
         electing = asyncio.create_task(election.run(), name="election")
+        # Also when it ends by a defect: nobody would renew, and nobody leave.
+        electing.add_done_callback(lambda _: election.lost.set())
         try:
             if await _first(election.leading.wait(), stop.wait(), election.lost.wait()) == 0:
                 await _lead(settings, connection, election, metrics, vitals, stop)
@@ -68,6 +70,8 @@ async def run(settings: Settings) -> int:
         finally:
             electing.cancel()
             await asyncio.wait((electing,))
+            if not electing.cancelled() and (error := electing.exception()) is not None:
+                log.error("the election ended by an error", exc_info=error)
             await election.resign()
             await admin.stop()
 
