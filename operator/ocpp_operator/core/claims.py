@@ -2,14 +2,15 @@
 
 Operators in two namespaces do not see each other's resources, so each claim is written where the other would see it: the
 key `claim` in the store, and the commit metadata of the command group, which names the uid of the resource whose pods
-committed there. The older resource keeps what both want (creationTimestamp, then uid: both sides decide alike without
-talking); the younger gets `MailboxesTaken` and no pods.
+committed there. Who is at work there keeps it; between two that both are, or neither, the older (creationTimestamp, then
+uid: both sides decide alike without talking). The other gets `MailboxesTaken` and no pods. So an old resource that is pointed
+at somebody's store by a slip of the pen takes nothing from anybody (ADR 58).
 
 The claim in the store has a lease of ten minutes, which the operator renews when half of it is over; it needs no better,
 because nobody's right to deliver hangs on it. The reasons, case by case:
 
 - the store lost the claim: the next look finds it absent and writes it again. If the younger was faster, the older takes it
-  back, by being the older;
+  back, by being the older and having pods there;
 - the resource was deleted: cleaning up takes the claim away (script leave_store), the next one need not wait;
 - deleted without that (operator uninstalled, store away): nobody renews it, and after the lease it blocks nobody;
 - the operator is away for longer than the lease, and its pods go on, as they should: then the lease is over and the store
@@ -105,12 +106,12 @@ def judge_store(
     before_us = other is not None and (other.namespace, other.name) == (mine.namespace, mine.name)
     if other is not None and before_us and other.uid in gone:
         return Inherit(other.uid)
+    ours, strangers = _living(holders, pods, now_us)
     if other is not None:
-        if is_older(mine, other):
+        if is_older(mine, other) and (ours or not strangers):
             return Refresh()
         if other.lease_until_us > now_us:
             return _taken_by(other)
-    ours, strangers = _living(holders, pods, now_us)
     if not strangers and other is not None and before_us:
         return Inherit(other.uid)
     if not strangers or (other is None and ours):

@@ -6,8 +6,10 @@ seen last stands in between: a watch of an idle resource costs the brokers one s
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from math import inf
 from typing import TypeAlias
 
 from ocpp_contract.ids import Partition
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 IMPATIENT = 5.0
 """Seconds between looks while something is not as it should be."""
 TIMEOUT = 10.0
+NOT_ASKED = "NotAsked"
 
 Commits: TypeAlias = dict[claims.TopicPartition, Commit]
 
@@ -34,12 +37,15 @@ Commits: TypeAlias = dict[claims.TopicPartition, Commit]
 class Brokers:
     """What one loop knows of its brokers."""
 
-    def __init__(self, around: Surroundings, key: Key) -> None:
+    def __init__(self, around: Surroundings, key: Key, wake: Callable[[], None]) -> None:
+        """`wake` is called at the end of a look that nobody waited for."""
         self._around = around
         self._key = key
+        self._wake = wake
+        self._looking: asyncio.Task[None] | None = None
         self._asked: tuple[KafkaAccess, TopicsWish, Management] | None = None
         self._next = 0.0
-        self.topics = Topics(None, "NotAsked", "the brokers have not been asked yet")
+        self.topics = Topics(None, NOT_ASKED, "the brokers have not been asked yet")
         self.trouble: Trouble | None = None
         """The brokers cannot be asked, refuse us, or the topics are not as they must be."""
         self.taken: claims.Taken | None = None
@@ -56,7 +62,16 @@ class Brokers:
         self, resource: Resource, contents: access.Contents, gone: frozenset[str], held: frozenset[Partition] | None
     ) -> None:
         """If it is time, or what is asked for changed. `gone`: uids of resources that certainly exist no more; `held`: partitions that
-        somebody holds by the store, None: that is not known."""
+        somebody holds by the store, None: that is not known.
+
+        Only the very first look is waited for. Later ones go on beside the loop and wake it at their end: brokers that do not
+        answer must not hold up the partitions of a dead pod. Raises what an earlier one ended by (NotLeader).
+        """
+        if self._looking is not None:
+            if not self._looking.done():
+                return
+            looking, self._looking = self._looking, None
+            looking.result()
         now = self._around.monotonic()
         try:
             reach = access.kafka(resource, contents, TIMEOUT)
@@ -67,7 +82,32 @@ class Brokers:
         wish, management = wish_of(resource), Management(resource.spec.kafka.topics.management)
         if (reach, wish, management) == self._asked and now < self._next:
             return
-        self._asked = reach, wish, management
+        first, self._asked = self.topics.reason == NOT_ASKED, (reach, wish, management)
+        asking = self._ask_and_judge(reach, resource, wish, management, gone, held)
+        if first:
+            await asking
+            return
+        self._next = inf  # its end wakes the loop
+        self._looking = asyncio.create_task(asking, name=f"brokers {self._key}")
+        self._looking.add_done_callback(lambda _: self._wake())
+
+    async def close(self) -> None:
+        """End a look that is under way."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait((self._looking,))
+            if not self._looking.cancelled() and (error := self._looking.exception()) is not None:
+                log.info("a look at the brokers ended: %s", error, extra={"resource": str(self._key)})
+
+    async def _ask_and_judge(
+        self,
+        reach: KafkaAccess,
+        resource: Resource,
+        wish: TopicsWish,
+        management: Management,
+        gone: frozenset[str],
+        held: frozenset[Partition] | None,
+    ) -> None:
         try:
             await self._ask(KafkaAdmin(reach), resource, wish, management, gone, held)
         except KafkaUnavailable as error:

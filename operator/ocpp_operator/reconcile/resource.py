@@ -57,7 +57,7 @@ class ResourceLoop:
         self._children = Children(around, key)
         self._book = PlanBook(around.cluster, around.mirror, key)
         self._store = Store(around, key)
-        self._brokers = Brokers(around, key)
+        self._brokers = Brokers(around, key, self.wake)
         self._reporter = Reporter(around, key)
         self._absences = fleet.Absences()
         self._uid: str | None = None
@@ -112,6 +112,7 @@ class ResourceLoop:
         finally:
             self._around.secrets.forget(self._key)
             self._around.vitals.forget(self._key)
+            await self._brokers.close()
             await self._store.close()
 
     def _until_next(self, whole: bool) -> float:
@@ -136,7 +137,7 @@ class ResourceLoop:
         """Whether it looked at everything."""
         self._reporter.due = None  # a status that was held back is made anew, or is of no interest any more
         if raw["metadata"]["uid"] != self._uid:
-            self._begin(raw["metadata"]["uid"])
+            await self._begin(raw["metadata"]["uid"])
         try:
             resource = Resource.parse(raw)
         except SpecError as error:
@@ -184,11 +185,13 @@ class ResourceLoop:
             raise overtaken
         return True
 
-    def _begin(self, uid: str) -> None:
+    async def _begin(self, uid: str) -> None:
         """The first pass over this object. What was known of an earlier one of the same name is not its own."""
         if self._uid is not None:
             self._book = PlanBook(self._around.cluster, self._around.mirror, self._key)
-            self._brokers, self._reporter = Brokers(self._around, self._key), Reporter(self._around, self._key)
+            await self._brokers.close()
+            self._brokers = Brokers(self._around, self._key, self.wake)
+            self._reporter = Reporter(self._around, self._key)
         self._uid, self._first_able, self._possession = uid, None, None
 
     def _contents(self, secret: str) -> Mapping[str, bytes] | None:
