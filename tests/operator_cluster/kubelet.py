@@ -195,6 +195,7 @@ class Kubelet:
             if not self.restart_in_place:
                 return
             running.restarts += 1
+            running.ready = None  # a process that begins is not what the one before was
             running.process = _gateway(self._environment(pod, running.folder, running.ip), running.log)
         files = await self._mounted(pod, running.folder)
         if files is not None and files != running.files:

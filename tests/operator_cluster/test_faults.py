@@ -65,7 +65,7 @@ async def test_a_process_that_is_killed_and_started_again_in_place(place: Place)
         place.kubelet.kill(victim)
         await load.until(lambda: place.kubelet.running[victim].restarts > before, 30, "started again")
         await load.until(lambda: victim in place.kubelet.ready(), 60, "ready again")
-    assert victim in await place.ready_pods()
+        await ready_again(place)
 
 
 async def test_a_pod_that_is_lost_with_its_machine_is_replaced(place: Place) -> None:
