@@ -25,6 +25,7 @@ from ocpp_operator.core.claims import (
     judge_mailboxes,
     judge_store,
     leaves,
+    may_run,
 )
 
 NOW = 1_763_800_000_123_456
@@ -47,6 +48,14 @@ def holders(*living: Incarnation, lapsed: Incarnation | None = None) -> dict[Par
         Partition(90): PartitionRecord(lapsed, 1, NOW, "r"),
         Partition(91): PartitionRecord(None, 1, 0, "r"),
     }
+
+
+def test_pods_go_only_for_a_resource_that_is_known_and_none_are_made_otherwise() -> None:
+    theirs, unreadable = Taken("uid-o", "another's"), Taken("", "no claim")
+    assert may_run(None, [])
+    assert not may_run(theirs, [MY_POD])
+    assert may_run(unreadable, [MY_POD])
+    assert not may_run(unreadable, [])
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,12 @@ class Taken:
     message: str
 
 
+def may_run(taken: Taken | None, pods: Collection[object]) -> bool:
+    """Whether a resource may have pods. Those that it has are taken away only for another resource that is known by name: what
+    merely cannot be read (a claim of a later release, after the operator was set back) is a reason to make none, and to tell."""
+    return taken is None or (not taken.uid and bool(pods))
+
+
 def judge_store(
     mine: StoreClaim,
     seen: SeenClaim | None,

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from ocpp_contract.errors import ContractError
-from ocpp_operator.adapters.api_errors import Conflict, NotFound
+from ocpp_operator.adapters.api_errors import ClusterError, Conflict, NotFound
 from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.adapters.directory import StoreView
 from ocpp_operator.core import fleet, kinds, names, stored_plan
@@ -97,8 +97,11 @@ class PlanBook:
         self.plan = following
 
     async def tell(self, pods: Sequence[GatewayPod]) -> int:
-        """Annotate the pods whose seat changed; returns how many. One that changed meanwhile is told in the next pass."""
-        told = 0
+        """Annotate the pods whose seat changed; returns how many. One that changed meanwhile is told in the next pass.
+
+        One that cannot be told holds nobody else up. Raises what the first such one failed by, at the end.
+        """
+        told, failure = 0, None
         for pod, assignment in fleet.to_tell(pods, self.plan):
             try:
                 patched = await self._cluster.patch_annotations(
@@ -107,8 +110,13 @@ class PlanBook:
             except (Conflict, NotFound) as error:
                 log.info("pod %s is told later: %s", pod.name, error, extra={"resource": str(self._key)})
                 continue
+            except ClusterError as error:
+                failure = failure or error
+                continue
             self._mirror.note(kinds.POD, "MODIFIED", patched)
             told += 1
+        if failure is not None:
+            raise failure
         return told
 
     async def remind(self, pods: Sequence[GatewayPod], view: StoreView, now: float) -> None:

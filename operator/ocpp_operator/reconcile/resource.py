@@ -18,7 +18,7 @@ from typing import Any
 
 from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Conflict, NotFound
 from ocpp_operator.adapters.redis_access import StoreUnavailable
-from ocpp_operator.core import findings, fleet, kinds, names, pacing, possession, template
+from ocpp_operator.core import claims, findings, fleet, kinds, names, pacing, possession, template
 from ocpp_operator.core import plan as planner
 from ocpp_operator.core.election import NotLeader
 from ocpp_operator.core.findings import Found, Report, Trouble
@@ -168,7 +168,7 @@ class ResourceLoop:
         token, overtaken = None, None
         try:
             token = await self._token(resource)
-            troubles += await self._make_children(resource, chosen, token, pods, running=taken is None)
+            troubles += await self._make_children(resource, chosen, token, pods, running=claims.may_run(taken, pods))
         except (Conflict, NotFound) as error:
             overtaken = error
         except ClusterError as error:  # a webhook that is away, say: no reason to leave mailboxes without an owner

@@ -79,6 +79,8 @@ class Store:
             self.trouble = Trouble(str(error.reason), str(error))
         else:
             self.view, self.trouble = view, None
+        if not self.claimed and self._walk is not None:
+            self._walk.cancel()  # whose entries these are is no longer sure
 
     async def _connected(self, resource: Resource, contents: access.Contents) -> Directory:
         """Connections by the spec and the Secrets of now: a rotated password makes new ones."""
