@@ -7,7 +7,7 @@ the reason, and the figures that hang on it stay as they were last seen.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ocpp_contract.names import COMMAND_PARTITIONS_ANNOTATION
@@ -38,6 +38,9 @@ class Topics:
     message: str
 
 
+NOT_ASKED = Topics(None, "NotAsked", "the brokers have not been asked yet")
+
+
 @dataclass(frozen=True, slots=True)
 class Swept:
     """The last look through all entries; `at` is RFC 3339."""
@@ -62,7 +65,7 @@ class Found:
     possession: Possession | None = None
     """None: the store could not be asked."""
     store_trouble: str | None = None
-    topics: Topics = field(default_factory=lambda: Topics(None, "NotAsked", "the brokers have not been asked yet"))
+    topics: Topics = NOT_ASKED
     troubles: Sequence[Trouble] = ()
     """The worst first."""
     swept: Swept | None = None

@@ -16,7 +16,7 @@ from ocpp_contract.ids import Partition
 from ocpp_contract.names import GROUP_ID
 from ocpp_operator.adapters.kafka_admin import Commit, KafkaAccess, KafkaAdmin, KafkaDenied, KafkaUnavailable
 from ocpp_operator.core import claims
-from ocpp_operator.core.findings import Topics, Trouble
+from ocpp_operator.core.findings import NOT_ASKED, Topics, Trouble
 from ocpp_operator.core.mirror import Key
 from ocpp_operator.core.spec import Resource
 from ocpp_operator.core.topics import Management, TopicsWish, wished_topics
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 IMPATIENT = 5.0
 """Seconds between looks while something is not as it should be."""
 TIMEOUT = 10.0
-NOT_ASKED = "NotAsked"
 
 Commits: TypeAlias = dict[claims.TopicPartition, Commit]
 
@@ -45,7 +44,7 @@ class Brokers:
         self._looking: asyncio.Task[None] | None = None
         self._asked: tuple[KafkaAccess, TopicsWish, Management] | None = None
         self._next = 0.0
-        self.topics = Topics(None, NOT_ASKED, "the brokers have not been asked yet")
+        self.topics = NOT_ASKED
         self.trouble: Trouble | None = None
         """The brokers cannot be asked, refuse us, or the topics are not as they must be."""
         self.taken: claims.Taken | None = None
@@ -82,7 +81,7 @@ class Brokers:
         wish, management = wish_of(resource), Management(resource.spec.kafka.topics.management)
         if (reach, wish, management) == self._asked and now < self._next:
             return
-        first, self._asked = self.topics.reason == NOT_ASKED, (reach, wish, management)
+        first, self._asked = self.topics is NOT_ASKED, (reach, wish, management)
         asking = self._ask_and_judge(reach, resource, wish, management, gone, held)
         if first:
             await asking
