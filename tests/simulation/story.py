@@ -42,6 +42,8 @@ class Story(World):
         self._held: list[Callable[[Op], bool]] = []
         self.effects: list[tuple[str, Any]] = []
         """(process, request) in the order in which they took effect, local ones too."""
+        self.sent: list[tuple[str, Any]] = []
+        """(process, request) in the order in which they were sent: of a pipeline once, whatever it holds."""
         self.results: list[CommandResult] = []
         names = pods or ("A",)
         super().__init__(names, partitions or len(names), (), trace=[], settings=settings, sessions=sessions)
@@ -88,7 +90,10 @@ class Story(World):
     def _local(self, task: Any, effect: Any) -> Any:
         if isinstance(effect, e.StartFetch | e.StopFetch | e.WriteCall | e.CallTimedOut | e.CloseSocket):
             self.effects.append((self.label(task.process), effect))
-        return super()._local(task, effect)
+        local = super()._local(task, effect)
+        if task.op is not None:
+            self.sent.append((self.label(task.process), effect))
+        return local
 
     def _serve(self, op: Op) -> Any:
         self.effects.append((self.label(op.process), op.effect))
@@ -105,6 +110,7 @@ class Story(World):
 
     def forget_so_far(self) -> None:
         self.effects.clear()
+        self.sent.clear()
         self.results.clear()
 
     # ------------------------------------------------------------------------------------------------------------ actors

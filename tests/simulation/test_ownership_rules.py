@@ -172,6 +172,49 @@ def test_a_later_life_of_the_same_container_need_not_wait() -> None:
     assert story.held_by("A") == {P0}
 
 
+# ---------------------------------------------------------------------------------------------------------- the pod record
+
+
+def written_records(story: Story, process: str = "A.1") -> list[tuple[int, set[int]]]:
+    """Generation and partitions in each pod record sent so far."""
+    return [
+        (request.generation, {held.partition for held in request.held})
+        for who, request in story.sent
+        if isinstance(request, e.Renew) and who == process
+    ]
+
+
+def test_an_applied_generation_is_in_the_record_at_once_and_so_is_what_it_names_once_held() -> None:
+    story = Story("A", partitions=2)
+    story.passes(1)
+    story.forget_so_far()
+    story.hold(e.Take)
+    story.assign(A={P0, P1})
+    assert written_records(story) == [(1, {P0})]
+    story.let_go()
+    assert written_records(story) == [(1, {P0}), (1, {P0, P1})]
+
+
+def test_what_was_given_up_is_in_the_record_at_once() -> None:
+    story = Story("A", "B")
+    story.passes(1)
+    story.forget_so_far()
+    story.assign(B={P0, P1})
+    assert written_records(story) == [(1, {P0}), (1, set())]
+
+
+def test_a_burst_of_generations_is_one_record_under_way_and_one_behind_it() -> None:
+    story = Story("A", partitions=2)
+    story.passes(1)
+    story.forget_so_far()
+    story.hold(e.Renew)
+    for number in range(6):
+        story.assign(A={P0, P1} if number % 2 else {P0})
+    assert written_records(story) == [(1, {P0})]
+    story.let_go()
+    assert written_records(story) == [(1, {P0}), (6, {P0, P1})]
+
+
 # ------------------------------------------------------------------------------------------------------------------ losing
 
 

@@ -61,6 +61,8 @@ class Ownership:
         self.generation = 0
         self.owned: dict[Partition, Tenure] = {}
         self.wish_changed = Signal()
+        self.news = Signal()
+        """The pod record is worth writing before the next renewal: another generation is applied, or what it names is held."""
         self.alone_since: float | None = None
         """Since when no partition is held; None while one is."""
 
@@ -93,11 +95,13 @@ class Ownership:
             return False
         self.generation, self.wish = generation, wish
         self.wish_changed.fire()
+        self.news.fire()
         return True
 
     def took(self, tenure: Tenure) -> None:
         self.owned[tenure.partition] = tenure
         self.alone_since = None
+        self._changed()
 
     def end(self, tenure: Tenure, now: float) -> None:
         """The right ends here and now, whatever the store says later."""
@@ -105,8 +109,14 @@ class Ownership:
         tenure.serving = False
         if self.owned.get(tenure.partition) is tenure:
             del self.owned[tenure.partition]
+            self._changed()
         if not self.owned and self.alone_since is None:
             self.alone_since = now
+
+    def _changed(self) -> None:
+        """Only the last of many takes and releases is news: whoever waits, waits for all of them."""
+        if self.owned.keys() == self.wish:
+            self.news.fire()
 
     def is_current(self, tenure: Tenure) -> bool:
         return self.owned.get(tenure.partition) is tenure

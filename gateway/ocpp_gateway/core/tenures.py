@@ -97,16 +97,21 @@ class Tenures:
 
     # ------------------------------------------------------------------------------------------------- renewals
     def renewals(self, now: float) -> Procedure[None]:
-        """Every renew_interval: one pipeline for the pod record, TIME and all leases."""
+        """Every renew_interval, and at once when the pod record has news: one pipeline for that record, TIME and all leases.
+
+        The operator waits for the record (AssignmentConverged, reminders), so an applied generation is not left to the next
+        tick. What is new while a round is under way makes one round more, however much it is.
+        """
         while True:
             sent = now
             ok, now = yield from self.renew(now)
             pause = self._settings.renew_interval if ok else self._settings.retry_interval
-            now = (yield Sleep(sent + pause)).now
+            now, _ = yield Wait(self._ownership.news, sent + pause)
 
     def renew(self, now: float) -> Procedure[tuple[bool, float]]:
         """One round. True when Redis answered."""
         ownership = self._ownership
+        ownership.news.consume()  # this round carries it
         sent, held = now, list(ownership.owned.values())
         request = Renew(
             ownership.incarnation,

@@ -36,6 +36,30 @@ def test_an_older_generation_is_ignored_and_the_same_one_counts_when_it_differs(
     assert ownership.wish_changed.fired
 
 
+def test_only_the_last_of_many_takes_is_news() -> None:
+    ownership = owning()
+    ownership.assign(1, [P[1], P[2]])
+    ownership.news.consume()
+    ownership.took(Tenure(P[1], 1, 12.0))
+    assert not ownership.news.fired
+    ownership.took(Tenure(P[2], 2, 12.0))
+    assert ownership.news.fired
+
+
+def test_only_the_last_of_many_releases_is_news_and_a_lost_partition_is_none() -> None:
+    ownership = owning(1, 2, 3)
+    ownership.assign(1, [P[1]])
+    ownership.news.consume()
+    one, two, three = ownership.owned.values()
+    ownership.end(two, 5.0)
+    assert not ownership.news.fired
+    ownership.end(three, 5.0)
+    assert ownership.news.fired
+    ownership.news.consume()
+    ownership.end(one, 5.0)
+    assert not ownership.news.fired
+
+
 def test_the_wish_is_compared_with_what_is_held() -> None:
     ownership = owning(1, 2)
     ownership.assign(1, [P[2], P[3]])
