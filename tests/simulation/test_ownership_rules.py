@@ -80,6 +80,31 @@ def test_a_partition_of_another_resource_is_not_consumed_and_given_back() -> Non
     assert not story.pod("A").pod.ready(story.now)
 
 
+def test_a_partition_that_the_operator_commits_anew_is_served_seconds_later() -> None:
+    story = Story(settings=replace(SETTINGS, foreign_backoff=60.0))
+    story.crash(story.pod("A"))
+    story.committed[P0, e.Lane.URGENT] = (0, encode_metadata("its-predecessor", 0, set()))
+    story.start("A")
+    story.passes(2)
+    assert story.held_by("A") == set()
+    story.committed[P0, e.Lane.URGENT] = (0, encode_metadata("resource-1", 0, set()))
+    story.passes(3)
+    assert story.held_by("A") == {P0}
+
+
+def test_an_assignment_makes_the_pod_look_at_a_foreign_partition_at_once() -> None:
+    story = Story(settings=replace(SETTINGS, foreign_backoff_first=60.0, foreign_backoff=60.0))
+    story.crash(story.pod("A"))
+    story.committed[P0, e.Lane.NORMAL] = (0, encode_metadata("its-predecessor", 0, set()))
+    story.start("A")
+    story.passes(5)
+    story.committed[P0, e.Lane.NORMAL] = (0, encode_metadata("resource-1", 0, set()))
+    story.passes(5)
+    assert story.held_by("A") == set()
+    story.assign(A={P0})
+    assert story.held_by("A") == {P0}
+
+
 def test_a_successor_does_not_read_again_what_the_metadata_names() -> None:
     story, away, other = Story("A", "B"), command(1, expires_in=39), command(2, station=S2)
     story.connect(S2, "A")

@@ -25,8 +25,9 @@ class DownlinkSettings:
     """How often progress is committed."""
     recommit_interval: float = 60.0
     """Commit again after so long although unchanged: a zombie's older commit may have landed meanwhile."""
+    foreign_backoff_first: float = 1.0
+    """Before a partition whose metadata names another resource is looked at again; doubled each time, up to the next."""
     foreign_backoff: float = 60.0
-    """Before a partition whose metadata names another resource is looked at again."""
     lonely_close: float = 60.0
     """Without any partition for so long, the sockets are closed at the drain rate."""
 

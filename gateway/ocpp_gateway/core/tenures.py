@@ -35,6 +35,7 @@ from ocpp_gateway.core.effects import (
     Unknown,
     Wait,
 )
+from ocpp_gateway.core.foreign_mailboxes import ForeignMailboxes
 from ocpp_gateway.core.observer import Observer
 from ocpp_gateway.core.offsets import Offsets
 from ocpp_gateway.core.ownership import Ownership, Progress, Tenure
@@ -91,7 +92,7 @@ class Tenures:
         self._tenants = tenants
         self._absences = Absences(settings.lease, settings.renew_interval)
         self._taking: set[Partition] = set()
-        self._not_before: dict[Partition, float] = {}
+        self._foreign = ForeignMailboxes(settings.foreign_backoff_first, settings.foreign_backoff)
         self.stopping = False
         """The pod is about to exit: nothing is taken any more."""
 
@@ -206,7 +207,7 @@ class Tenures:
         if self._runs.quiet(now) or not self._clock.known:
             return
         for partition in self._ownership.to_take():
-            if partition not in self._taking and self._not_before.get(partition, 0.0) <= now:
+            if partition not in self._taking and self._foreign.due(partition, self._ownership.generation, now):
                 self._taking.add(partition)
                 yield Spawn(f"take {partition}", self._take_guarded(partition, now))
 
@@ -264,10 +265,10 @@ class Tenures:
             low = max(position.committed or 0, position.beginning)
             known = decode_metadata(position.metadata, low)
             if known is not None and known.resource_uid != self._resource_uid:
-                self._not_before[tenure.partition] = now + self._settings.foreign_backoff
+                lasting = self._foreign.refused(tenure.partition, self._ownership.generation, now)
                 yield Count("partitions_foreign")
                 yield Note(
-                    "error",
+                    "error" if lasting else "warning",
                     "partition belongs to another resource (commit metadata): not consumed. Two resources must not share "
                     "command topics and group id",
                     {"partition": tenure.partition, "resource": known.resource_uid},
@@ -276,6 +277,7 @@ class Tenures:
             same_base = known is not None and position.committed == low
             finished = known.finished if known is not None and same_base else frozenset()
             tenure.progress[lane] = Progress(Watermark(low, finished))
+        self._foreign.ours(tenure.partition)
         committed = False
         while not committed:
             committed, now = yield from self._offsets.commit(tenure, now, force=True)
