@@ -339,7 +339,9 @@ async def test_pings_of_a_peer_that_never_reads_do_not_fill_the_memory() -> None
         assert (await asyncio.wait_for(session.closed, 5))[1] == "write-timeout"
 
 
-@pytest.mark.parametrize("data", [frame(PING, b"?"), frame(PONG, b"!"), frame(CONT, b"", fin=False)])
+@pytest.mark.parametrize(
+    "data", [frame(PING, b"?"), frame(PONG, b"!"), frame(CONT, b"", fin=False)], ids=["ping", "pong", "continuation"]
+)
 async def test_frames_of_every_kind_count_against_the_rate(data: bytes) -> None:
     options = SocketOptions(messages_per_second=10, message_burst=20, ping_interval=0)
     async with station_port(options) as port, raw_peer(port.address) as peer:
