@@ -84,3 +84,39 @@ async def test_a_look_under_way_ends_with_the_loop(silent: asyncio.Server, monke
     monkeypatch.setattr(brokers, "TIMEOUT", 60.0)
     await seen.look(city, lambda name: None, frozenset(), None)
     await asyncio.wait_for(seen.close(), 5)
+
+
+async def test_a_look_that_ends_by_a_defect_is_not_the_last(
+    silent: asyncio.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brokers, "TIMEOUT", 0.3)
+    host, port = silent.sockets[0].getsockname()
+    city = resource(kafka={"bootstrapServers": f"{host}:{port}"})
+    around, woken = Around(), asyncio.Event()
+    seen = Brokers(around, Key("grid", "city"), woken.set)  # type: ignore[arg-type]
+
+    async def look() -> None:
+        await seen.look(city, lambda name: None, frozenset(), None)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(brokers, "wished_topics", lambda wish: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await look()  # the first is waited for
+        assert seen.next_look == brokers.IMPATIENT
+        around.now = 10.0
+        with pytest.raises(ZeroDivisionError):
+            await look()
+    around.now = 20.0
+    await look()
+    with monkeypatch.context() as broken:
+        broken.setattr(brokers, "wished_topics", lambda wish: 1 / 0)
+        around.now = 30.0
+        await look()  # goes on beside the loop
+        await asyncio.wait_for(woken.wait(), 10)
+        with pytest.raises(ZeroDivisionError):
+            await look()
+    assert seen.next_look == 30.0 + brokers.IMPATIENT
+    around.now = 40.0
+    await look()
+    assert seen.next_look == inf
+    await seen.close()

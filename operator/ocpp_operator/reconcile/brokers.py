@@ -77,6 +77,7 @@ class Brokers:
         except access.SecretMissing as error:
             self._asked = None
             self._fail("SecretMissing", str(error))
+            self._next = self._around.monotonic() + IMPATIENT
             return
         wish, management = wish_of(resource), Management(resource.spec.kafka.topics.management)
         if (reach, wish, management) == self._asked and now < self._next:
@@ -107,18 +108,19 @@ class Brokers:
         gone: frozenset[str],
         held: frozenset[Partition] | None,
     ) -> None:
+        fine = False
         try:
             await self._ask(KafkaAdmin(reach), resource, wish, management, gone, held)
+            fine = self.trouble is None and self.taken is None and self.topics.ready is True and self.inherited
         except KafkaUnavailable as error:
             self._fail("KafkaUnavailable", str(error))
         except KafkaDenied as error:
             self._fail("KafkaDenied", str(error))
-        fine = self.trouble is None and self.taken is None and self.topics.ready is True and self.inherited
-        self._next = self._around.monotonic() + (self._around.settings.kafka_interval if fine else IMPATIENT)
+        finally:  # however it ended, by a defect too: otherwise they would never be asked again
+            self._next = self._around.monotonic() + (self._around.settings.kafka_interval if fine else IMPATIENT)
 
     def _fail(self, reason: str, message: str) -> None:
         self.inherited = False
-        self._next = self._around.monotonic() + IMPATIENT
         self.topics = Topics(None, reason, message)
         self.trouble = Trouble(reason, message)
 
