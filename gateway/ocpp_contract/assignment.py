@@ -16,6 +16,7 @@ from ocpp_contract.ids import Partition
 from ocpp_contract.names import ASSIGNMENT_GENERATION_ANNOTATION, COMMAND_PARTITIONS_ANNOTATION
 
 MAX_PARTITION = 65_535  # bounds what a broken annotation such as "0-99999999999" can make a pod allocate
+MAX_GENERATION = 10**18 - 1  # as many digits as are read
 
 _RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _GENERATION = re.compile(r"\d{1,18}", re.ASCII)

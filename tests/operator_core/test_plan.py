@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from ocpp_contract.assignment import MAX_GENERATION, Assignment
 from ocpp_contract.ids import Incarnation, Partition, PodName
 from ocpp_operator.core.plan import Cause, Pace, Plan, Planned, Pod, Seat, plan, releasable
+from ocpp_operator.core.stored_plan import StoredPlan, from_data, to_data
 
 PACE = Pace(silence=15.0, quiet=3.0, ceiling=30.0)
 
@@ -151,6 +155,20 @@ def test_a_pod_that_applied_more_than_is_stored_gets_its_seat_under_a_higher_gen
     assert after.plan.seats[PodName("a")].generation == 3, "a's annotation stays as it is"
     assert after.plan.seats[PodName("b")].generation == 10
     assert after.reason == "issued anew"
+
+
+def test_above_the_highest_generation_that_can_be_written_there_is_no_other() -> None:
+    before = seated(generation=3, a=[0, 1], b=[2, 3])
+    after = plan(before, [pod("a", generation=3), pod("b", generation=MAX_GENERATION)], 4, 0.0, PACE)
+    data = to_data(StoredPlan(after.plan, 4, after.reason, datetime(2026, 11, 22, tzinfo=UTC)))
+    assert from_data(data).plan == after.plan
+    both = [pod("a", generation=3), pod("b", generation=MAX_GENERATION)]
+    assert plan(after.plan, both, 4, 1.0, PACE).plan == after.plan
+    gone = plan(after.plan, both[1:], 4, 1.0, PACE)
+    assert gone.plan.seats == {PodName("b"): Seat("uid-b", MAX_GENERATION, frozenset(map(Partition, range(4))))}
+    seat = gone.plan.seats[PodName("b")]
+    told = Assignment(seat.generation, seat.partitions)
+    assert Assignment.from_annotations(told.to_annotations()) == told
 
 
 def test_only_the_pods_concerned_get_a_new_generation() -> None:

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ocpp_contract.assignment import MAX_GENERATION
 from ocpp_contract.ids import Incarnation, Partition, PodName
 
 
@@ -255,7 +256,8 @@ def _seats(
     """Seats with their generations, and the plan's generation.
 
     A pod may have applied more than is stored here (the stored plan was lost, or an older one restored): it would ignore its
-    seat, so the seat is issued anew under a generation above everybody's.
+    seat, so the seat is issued anew under a generation above everybody's. Where no higher one can be written (somebody edited an
+    annotation, and its pod was fast) the highest is used again and again: pods apply another content of the same generation.
     """
     standing = {
         name: seat
@@ -266,7 +268,8 @@ def _seats(
     }
     if standing.keys() == owners.keys() == previous.seats.keys():
         return dict(previous.seats), previous.generation
-    generation = max([previous.generation, *(pod.generation for pod in seen.values())]) + 1
+    highest = max([previous.generation, *(pod.generation for pod in seen.values())])
+    generation = min(highest + 1, MAX_GENERATION)
     seats = {
         name: standing.get(name) or Seat(seen[name].uid, generation, held) for name, held in sorted(owners.items())
     }
