@@ -103,10 +103,55 @@ async def test_what_is_refused_is_tried_again_in_longer_pauses(place: Place) -> 
 
 async def test_a_webhook_that_is_away_holds_up_one_child_and_not_those_behind_it(place: Place) -> None:
     place.server.refuses[kinds.CONFIG_MAP] = ApiUnavailable("failed calling webhook", 500)
-    with pytest.raises(ApiUnavailable):
-        await place.make(config(a="1"), deployment(2))
     assert await place.make(config(a="1"), deployment(2)) == ["ChildrenNotWritten"]
     assert place.server.asked == ["apply ConfigMap", "apply Deployment"]
+    assert place.children.again == place.now + 1
+    place.now += 1
+    assert await place.make(config(a="1"), deployment(2)) == ["ChildrenNotWritten"]
+    assert place.children.again == place.now + 2
+    place.server.refuses.clear()
+    place.now += 2
+    assert await place.make(config(a="1"), deployment(2)) == []
+    assert place.children.again is None
+
+
+async def test_a_request_that_no_one_answers_ends_the_pass_and_comes_last_in_the_next(place: Place) -> None:
+    place.server.refuses[kinds.CONFIG_MAP] = ApiUnavailable("no answer within 10s")
+    with pytest.raises(ApiUnavailable):
+        await place.make(config(a="1"), deployment(2))
+    assert place.server.asked == ["apply ConfigMap"]
+    assert place.children.again == place.now + 1
+    place.now += 1
+    with pytest.raises(ApiUnavailable):
+        await place.make(config(a="1"), deployment(2))
+    assert place.server.asked == ["apply ConfigMap", "apply Deployment", "apply ConfigMap"]
+
+
+async def test_a_server_that_asks_for_time_gets_it_within_bounds(place: Place) -> None:
+    for asked, given in ((7.0, 7), (0.0, 2), (3600.0, 30)):
+        place.server.refuses[kinds.CONFIG_MAP] = ApiUnavailable("too many requests", 429, retry_after=asked)
+        with pytest.raises(ApiUnavailable):
+            await place.make(config(a="1"))
+        assert place.children.again == place.now + given
+        place.now += given
+
+
+async def test_a_child_that_is_no_longer_wished_hurries_nobody(place: Place) -> None:
+    place.server.refuses[kinds.CONFIG_MAP] = Forbidden("no")
+    await place.make(config(a="1"), deployment(2))
+    assert place.children.again is not None
+    await place.make(deployment(2))
+    assert place.children.again is None
+
+
+async def test_a_webhook_that_is_away_holds_up_no_other_deletion(place: Place) -> None:
+    for manifest in (config(a="1"), deployment(2)):
+        place.mirror.note(kinds.of(manifest), "ADDED", place.server.stored(manifest))
+    place.server.refuses[kinds.DEPLOYMENT] = ApiUnavailable("failed calling webhook", 500)
+    place.server.refuses[kinds.CONFIG_MAP] = ApiUnavailable("failed calling webhook", 500)
+    for _ in range(2):
+        assert [each.reason for each in await place.children.prune(CITY, [], [])] == ["ChildrenNotWritten"] * 2
+    assert sorted(place.server.asked) == ["delete ConfigMap", "delete Deployment"]
 
 
 async def test_a_child_that_may_not_be_deleted_is_told_and_left_for_a_while(place: Place) -> None:

@@ -30,6 +30,9 @@ Manifest = Mapping[str, Any]
 _PAUSE = 1.0
 _PAUSE_MAX = 30.0
 """Seconds between tries of what was refused; they double."""
+_OF_ONE_KIND = (500, 503)
+"""What the API server answers when a webhook or the store of one kind is away. Where it is the server itself, each of the others
+may take a time-out to find out, and pods that are gone would wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,18 @@ class Children:
         """Per child that did not become what was wished: fingerprint of the wish, what is left of the difference, and the state
         that came of it."""
         self._refused: dict[tuple[Kind, str], _Refused] = {}
+        self.again: float | None = None
+        """When the next try is due of what the last pass could not write or delete; None: of nothing."""
 
     async def make(self, resource: Resource, wished: Sequence[Manifest]) -> list[Trouble]:
-        """Write what differs, in the given order. One that is refused does not hold up the others. Raises ApiUnavailable."""
+        """Write what differs, in the given order. One that is refused does not hold up the others. Raises ApiUnavailable.
+
+        What failed before comes last: if the API server answers for everything but that, the others get their turn first.
+        """
+        self.again = None
         troubles = []
-        for manifest in wished:
-            kind, name = kinds.of(dict(manifest)), str(manifest["metadata"]["name"])
+        for manifest in sorted(wished, key=lambda manifest: _place(manifest) in self._refused):
+            kind, name = _place(manifest)
             if (known := self._held_off(kind, name, manifest)) is not None:
                 troubles.append(known)
                 continue
@@ -66,35 +75,52 @@ class Children:
                 trouble = await self._make(resource, kind, name, manifest)
             except (Invalid, Forbidden, NotFound, Conflict) as refusal:
                 trouble = Trouble("ChildRefused", f"{kind} {name}: {refusal}")
+                self._hold_off(kind, name, manifest, trouble)
             except ApiUnavailable as error:
-                # Perhaps for this kind alone (a webhook that is away): the others come with the next pass.
-                self._hold_off(kind, name, manifest, Trouble("ChildrenNotWritten", f"{kind} {name}: {error}"))
-                raise
+                trouble = self._later(kind, name, manifest, error)
             if trouble is None:
                 self._refused.pop((kind, name), None)
             else:
-                self._hold_off(kind, name, manifest, trouble)
                 troubles.append(trouble)
         return troubles
+
+    def _later(self, kind: Kind, name: str, wished: Manifest | None, error: ApiUnavailable) -> Trouble:
+        """It failed for this kind alone, perhaps: then the others go on. Raises `error` where the API server itself does not answer."""
+        trouble = Trouble("ChildrenNotWritten", f"{kind} {name}: {error}")
+        self._hold_off(kind, name, wished, trouble, error.retry_after)
+        if error.status not in _OF_ONE_KIND:
+            raise error
+        log.warning("%s %s is written later: %s", kind, name, error, extra={"resource": str(self._key)})
+        self._around.metrics.error(type(error).__name__)
+        return trouble
 
     def _held_off(self, kind: Kind, name: str, wished: Manifest | None) -> Trouble | None:
         """The trouble, while it is not time to try this again. `wished` None: it is to be deleted."""
         refused = self._refused.get((kind, name))
         if refused is None or self._around.monotonic() >= refused.until or refused.wish != _fingerprint(wished):
             return None
+        self._due(refused.until)
         return refused.trouble
 
-    def _hold_off(self, kind: Kind, name: str, wished: Manifest | None, trouble: Trouble) -> None:
+    def _hold_off(
+        self, kind: Kind, name: str, wished: Manifest | None, trouble: Trouble, asked: float | None = None
+    ) -> None:
+        """`asked`: seconds for which the API server asked."""
         before, wish = self._refused.get((kind, name)), _fingerprint(wished)
         pause = _PAUSE if before is None or before.wish != wish else min(2 * before.pause, _PAUSE_MAX)
-        self._refused[kind, name] = _Refused(wish, trouble, pause, self._around.monotonic() + pause)
+        until = self._around.monotonic() + min(max(pause, asked or 0.0), _PAUSE_MAX)
+        self._refused[kind, name] = _Refused(wish, trouble, pause, until)
+        self._due(until)
+
+    def _due(self, until: float) -> None:
+        self.again = until if self.again is None else min(self.again, until)
 
     async def _make(self, resource: Resource, kind: Kind, name: str, manifest: Manifest) -> Trouble | None:
         there = self._mirror.one(kind, self._key.namespace, name)
         if there is None and await self._is_foreign(resource, kind, name):
-            return Trouble(
-                "NameTaken", f"{kind} {name} exists and is not ours: rename or delete it, or rename the resource"
-            )
+            trouble = Trouble("NameTaken", name_taken(kind, name))
+            self._hold_off(kind, name, manifest, trouble)
+            return trouble
         reason = drift.needs_apply(manifest, there)
         if reason is None:
             self._futile.pop((kind, name), None)
@@ -137,19 +163,17 @@ class Children:
             there = await self._cluster.get(kind, self._key.namespace, name)
         except NotFound:
             return False
-        ours = names.instance_of(there["metadata"].get("labels") or {}) == resource.name
-        owners = {owner["uid"] for owner in there["metadata"].get("ownerReferences") or ()}
-        if ours or resource.uid in owners:  # the label may have been edited away: the next apply brings it back
-            self._mirror.note(kind, "MODIFIED", there)
-            return False
-        return True
+        if not is_ours(resource, there):
+            return True
+        self._mirror.note(kind, "MODIFIED", there)
+        return False
 
     async def prune(
         self, resource: Resource, wished: Sequence[Manifest], kept: Sequence[tuple[Kind, str]]
     ) -> list[Trouble]:
         """Delete children that are neither wished nor `kept`. Only what this very resource owns. Raises ApiUnavailable, Conflict."""
         troubles: list[Trouble | None] = []
-        wanted = {(kinds.of(dict(manifest)), str(manifest["metadata"]["name"])) for manifest in wished} | set(kept)
+        wanted = {_place(manifest) for manifest in wished} | set(kept)
         for kind in reversed(kinds.CHILDREN):
             for there in self._mirror.of(kind, self._key):
                 metadata = there["metadata"]
@@ -169,8 +193,26 @@ class Children:
             trouble = Trouble("ChildrenNotWritten", f"{kind} {name} cannot be deleted: {refusal}")
             self._hold_off(kind, name, None, trouble)
             return trouble
+        except ApiUnavailable as error:
+            return self._later(kind, name, None, error)
         self._refused.pop((kind, name), None)
         return None
+
+
+def is_ours(resource: Resource, there: Mapping[str, Any]) -> bool:
+    """Whether an object with a name of ours is the resource's. Its label may have been edited away: then the owner tells."""
+    metadata = there["metadata"]
+    labelled = names.instance_of(metadata.get("labels") or {}) == resource.name
+    return labelled or any(owner["uid"] == resource.uid for owner in metadata.get("ownerReferences") or ())
+
+
+def name_taken(kind: Kind, name: str) -> str:
+    """What people are told where it is not."""
+    return f"{kind} {name} exists and is not ours: rename or delete it, or rename the resource"
+
+
+def _place(manifest: Manifest) -> tuple[Kind, str]:
+    return kinds.of(dict(manifest)), str(manifest["metadata"]["name"])
 
 
 def _fingerprint(wished: Manifest | None) -> str:
