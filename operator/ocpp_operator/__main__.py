@@ -1,8 +1,8 @@
 """The operator, in reading order: settings -> identity -> lease -> complete lists -> watches and loops -> farewell.
 
 A replica that does not lead watches the Lease and nothing else. The one that leads reads the complete lists, starts a loop per
-resource and lets kopf watch. It leaves when it is told to (SIGTERM), when the lease is lost, or when a watch fails for good; whatever
-it was doing, the next one goes on from what is there. The lease is given back last, so that another takes over at once.
+resource and lets kopf watch. It leaves when it is told to (SIGTERM), when the lease is lost, or when a watch fails for good (its kind is
+gone); whatever it was doing, the next one goes on from what is there. The lease is given back last, so that another takes over at once.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ async def _lead(
     async def login() -> kopf.ConnectionInfo:
         return kopf.ConnectionInfo(**await connection.login())
 
-    watches = Watches(mirror, supervisor.wake, watched, settings.watch_namespaces, settings.watch_inactivity, login)
+    watches = Watches(
+        mirror, supervisor.wake, watched, settings.watch_namespaces, settings.watch_inactivity, login, supervisor.doubt
+    )
     async with SecretWatches(
         connection, secrets.changed, inactivity=settings.watch_inactivity, heard=vitals.heard
     ) as secrets.watches:

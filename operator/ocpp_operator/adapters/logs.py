@@ -95,3 +95,5 @@ def configure(level: str, form: Literal["json", "text"]) -> None:
     logging.getLogger("kopf").setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
     # A line per event of every pod: the mirror's business, nobody's news.
     logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    # A watch that is refused is tried for ever, by each kind for itself; the supervisor says so once.
+    logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.CRITICAL)

@@ -44,6 +44,9 @@ class Metrics:
             registry=self.registry,
         )
         self._unowned = Gauge(f"{_PREFIX}_partitions_unowned", "Partitions that no pod owns", registry=self.registry)
+        self._refused = Gauge(
+            f"{_PREFIX}_namespaces_refused", "Namespaces to be served that do not let us in", registry=self.registry
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
@@ -87,6 +90,10 @@ class Metrics:
         self._resources.clear()
         for (condition, status), number in numbers.items():
             self._resources.labels(condition, status).set(number)
+
+    def refused(self, number: int) -> None:
+        """How many namespaces are to be served and refuse us now."""
+        self._refused.set(number)
 
     def page(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -14,7 +14,7 @@ Kubernetes 1.35 and newer promise that they can be and etcd has always made them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,13 @@ class Mirror:
     def listing(self) -> None:
         """All kinds are going to be listed now."""
         self.wants_lists = False
+
+    def forget(self, namespace: str, keeping: Collection[Key] = ()) -> None:
+        """We may look there no more: what was seen counts no longer, and is not said to be gone. What belongs to one of `keeping` stays."""
+        for kind, objects in self._objects.items():
+            for key in [key for key in objects if key.namespace == namespace]:
+                if not _concerned(kind, objects[key]) & set(keeping):
+                    self._drop(kind, key)
 
     def note(self, kind: Kind, event: str | None, item: Raw) -> set[Key]:
         """A watch event as kopf hands it over. Returns the resources that it concerns."""
