@@ -25,6 +25,8 @@ FOUND, USAGE = 1, 2
 _IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _MARKS = {Level.OK: "ok", Level.NOTE: "note", Level.TROUBLE: "TROUBLE"}
 _NO_KIND = "this cluster does not know ChargeGateways: the CustomResourceDefinition is not installed"
+_EXTRAS = "in a checkout of the repository: pip install '.[client,operator]'"
+"""No package of this name is published: whoever took it would be installed."""
 _INSTALL = "helm install chargegateway charts/chargegateway, or: kubectl apply --server-side -f crds/"
 
 
@@ -83,7 +85,7 @@ def doctor(
         from ocpp_operator.adapters.connection import NoCluster
         from ocpp_operator.reconcile import access  # noqa: F401 - the same packages, all at once
     except ImportError as error:
-        typer.echo(f"chargegateway doctor: {error}: pip install 'chargegateway[operator]'", err=True)
+        typer.echo(f"chargegateway doctor: {error}: {_EXTRAS}", err=True)
         raise typer.Exit(USAGE) from None
     try:
         account = asyncio.run(_examine(name, namespace, operator_namespace, kubeconfig))

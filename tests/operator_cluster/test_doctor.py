@@ -139,5 +139,5 @@ async def test_without_the_kubernetes_package_it_says_what_to_install() -> None:
     without = "import sys; sys.modules['kubernetes'] = None; from ocpp_client.cli import main; main()"
     done = await doctor(None, program=[sys.executable, "-c", without, "doctor"])
     assert done.returncode == 2
-    assert "pip install 'chargegateway[operator]'" in done.stderr
+    assert "in a checkout of the repository: pip install '.[client,operator]'" in done.stderr
     assert (await doctor(None, program=[sys.executable, "-c", without, "--help"])).returncode == 0
