@@ -13,6 +13,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
@@ -27,6 +28,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ocpp_contract.errors import ContractError
@@ -506,7 +508,14 @@ def load(environ: Mapping[str, str]) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_line(item["loc"], item["msg"]) for item in error.errors())) from None
+        raise SettingsError("\n".join(_line(item["loc"], _words(item)) for item in error.errors())) from None
+
+
+def _words(mistake: ErrorDetails) -> str:
+    """A setting that is not known may be one of a newer version, and one that protects: never to be left aside in silence."""
+    if mistake["type"] == "extra_forbidden":
+        return f"no such setting in version {metadata.version('chargegateway')} of the gateway"
+    return mistake["msg"]
 
 
 def _with(values: Mapping[str, Any], path: tuple[str, ...], value: str) -> dict[str, Any]:

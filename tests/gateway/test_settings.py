@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,22 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file.write_text('[commands]\nmax_deadline = "2m"\nmailbox_size = 7\n[ocpp]\ncall_timeout = "9s"\n')
     found = loaded(SETTINGS_FILE=str(file), COMMANDS__MAX_DEADLINE="3m")
     assert (found.commands.max_deadline, found.commands.mailbox_size, found.ocpp.call_timeout) == (180.0, 7, 9.0)
+
+
+def test_a_setting_of_a_newer_version_is_refused_and_named(tmp_path: Path) -> None:
+    """Somebody asked for it: an operator writes what is younger than 0.1.0 only then (ADR 63)."""
+    file = tmp_path / "settings.json"
+    file.write_text(
+        '{"limits": {"later": 1}, "listeners": [{"name": "ws", "port": 8000, "later": true}], "later": {"x": 1}}'
+    )
+    with pytest.raises(SettingsError) as caught:
+        loaded(SETTINGS_FILE=str(file))
+    no_such = f"no such setting in version {metadata.version('chargegateway')} of the gateway"
+    assert set(str(caught.value).splitlines()) >= {
+        f"CHARGEGATEWAY_LATER: {no_such}",
+        f"CHARGEGATEWAY_LIMITS__LATER: {no_such}",
+        f"CHARGEGATEWAY_LISTENERS__0__LATER: {no_such}",
+    }
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.toml", "= 3"), ("a.json", "{"), ("absent.toml", None)])

@@ -5,7 +5,9 @@ to say for no two pods, so it comes from environment variables instead. Values o
 reference of the spec is a folder below `SECRETS`, a volume of its own, so that a Secret that is missing one day keeps no other from
 being renewed in running pods.
 
-What is not written here is the gateway's own default, and comes and goes with its version.
+What is not written here is the gateway's own default, and comes and goes with its version. The gateway may be of an older one
+(`spec.version`) and refuses what it does not know: a setting that came after 0.1.0 is written only where the resource says something else
+than its default (ADR 63).
 """
 
 from __future__ import annotations
