@@ -102,6 +102,10 @@ class Store:
         self._put(key, PartitionRow(r.incarnation, epoch, now + int(self.lease * US), self.run))
         return e.Taken(epoch)
 
+    def _IsAbsent(self, r: e.IsAbsent) -> Any:
+        row: PartitionRow | None = self.keys.get(("partition", r.partition))
+        return row is None or row.run != self.run
+
     def _Renew(self, r: e.Renew) -> Any:
         self._put_for(("pod", r.incarnation.pod), r.incarnation, self.lease)
         states = []

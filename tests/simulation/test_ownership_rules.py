@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest.mock import patch
 
+import pytest
+
 from ocpp_contract.commit_metadata import encode_metadata
 from ocpp_contract.outcome import Outcome
 from ocpp_gateway.core import effects as e
@@ -50,6 +52,60 @@ def test_who_held_it_restores_an_absent_one_and_goes_on() -> None:
     story.passes(10)
     assert story.held_by("B") == {P1}
     assert story.tenure("A").epoch == epoch
+
+
+def lapse_and_lose_data(story: Story, kind: str) -> None:
+    """Redis is silent until every right has run out, and comes back as another run."""
+    for _ in range(RIGHT + 1):
+        story.hold_all()
+        story.tick()
+        story.go()
+        for op in [op for op in story.ops if op.is_store and op.task]:
+            story.time_out(op)
+    assert not any(process.pod.ownership.owned for process in story.processes.values())
+    story.ops.clear()
+    story.lose_data(kind, 1, 0.0)
+    story.let_go()
+
+
+@pytest.mark.parametrize("kind", ["empty", "failover"])
+def test_leases_that_ran_out_before_a_data_loss_cost_the_quiet_and_no_second_lease(kind: str) -> None:
+    story = Story("A", "B")
+    lapse_and_lose_data(story, kind)
+    while not story.pod("A").pod.runs.quiet(story.now):
+        story.passes(1)  # until it has noticed
+    noticed = story.now
+    while story.pod("A").pod.runs.quiet(story.now):
+        assert story.held_by("A") == story.held_by("B") == set()
+        story.passes(1)
+    assert story.now >= noticed + LEASE
+    story.passes(2)
+    assert (story.held_by("A"), story.held_by("B")) == ({P0}, {P1})
+
+
+def test_what_is_restored_in_the_quiet_was_not_absent() -> None:
+    story = Story("A", "B")
+    epoch = story.tenure("A").epoch
+    story.assign(A={P0}, B={P0, P1})
+    story.hold(e.Renew, process="A")
+    story.lose_data("empty", 0, 0.0)
+    story.passes(2)  # B watches
+    story.let_go()
+    story.passes(3 * LEASE)
+    assert (story.held_by("A"), story.tenure("A").epoch) == ({P0}, epoch)
+    assert story.held_by("B") == {P1}
+
+
+def test_what_was_seen_absent_before_another_loss_is_watched_anew() -> None:
+    story = Story("A", "B")
+    lapse_and_lose_data(story, "empty")
+    story.passes(LEASE - 1)
+    story.lose_data("empty", 0, 0.0)
+    story.passes(1)
+    lost = story.now
+    while story.held_by("A") == set():
+        story.passes(1)
+    assert story.now >= lost + LEASE
 
 
 def test_a_take_whose_reply_was_lost_is_waited_out() -> None:

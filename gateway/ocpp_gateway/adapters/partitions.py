@@ -16,6 +16,7 @@ from ocpp_gateway.core.effects import (
     AbsentPartition,
     GetPods,
     HeldPartition,
+    IsAbsent,
     MarkRun,
     Refused,
     Release,
@@ -59,6 +60,12 @@ class Partitions:
                 return Refused(record.incarnation, record.lease_until_us)
             case _:
                 return AbsentPartition()
+
+    async def is_absent(self, request: IsAbsent) -> bool:
+        key = self._keys.partition(request.partition)
+        run_id = await self._run_of(key)
+        stored = await self._shards.command(key, "GET", key)
+        return stored is None or _partition_record(stored).run != run_id
 
     async def renew(self, request: Renew) -> Renewed:
         """One pipeline per server: all of it leaves in one turn of the loop. A shard of a cluster that does not answer

@@ -61,6 +61,7 @@ class Store:
         commands = CommandRecords(self.shards, self.keys)
         self._handlers: dict[type, Callable[[Any], Awaitable[object]]] = {
             effects.Take: partitions.take,
+            effects.IsAbsent: partitions.is_absent,
             effects.Renew: partitions.renew,
             effects.Restore: partitions.restore,
             effects.Release: partitions.release,

@@ -113,6 +113,13 @@ class AbsentPartition:
     """No record (and `absent_ok` was false)."""
 
 
+@dataclass(frozen=True, slots=True)
+class IsAbsent:
+    """-> bool: whether no record of the partition stands there that was written under the present run. Only a look."""
+
+    partition: Partition
+
+
 class HeldPartition(NamedTuple):
     partition: Partition
     epoch: int
@@ -548,6 +555,7 @@ class Note:
 
 SingleRequest: TypeAlias = (
     Take
+    | IsAbsent
     | Renew
     | Restore
     | Release

@@ -14,9 +14,11 @@ from ocpp_contract.ids import Partition
 from ocpp_gateway.core.downlink_settings import DownlinkSettings
 from ocpp_gateway.core.effects import (
     AbsentPartition,
+    Batch,
     Count,
     FetchCommitted,
     HeldPartition,
+    IsAbsent,
     Lane,
     LanePosition,
     Note,
@@ -92,6 +94,7 @@ class Tenures:
         self._tenants = tenants
         self._absences = Absences(settings.lease, settings.renew_interval)
         self._taking: set[Partition] = set()
+        self._watching = False
         self._foreign = ForeignMailboxes(settings.foreign_backoff_first, settings.foreign_backoff)
         self.stopping = False
         """The pod is about to exit: nothing is taken any more."""
@@ -204,12 +207,39 @@ class Tenures:
         for tenure in self._ownership.to_give_up():
             tenure.leaving = True
             yield Spawn(f"lose {tenure.partition}", self.lose(tenure, now))
+        wanted = self._ownership.to_take()
         if self._runs.quiet(now) or not self._clock.known:
+            if wanted and not self._watching:
+                self._watching = True
+                yield Spawn("watch absent partitions", self._watch(tuple(wanted), now))
             return
-        for partition in self._ownership.to_take():
+        for partition in wanted:
             if partition not in self._taking and self._foreign.due(partition, self._ownership.generation, now):
                 self._taking.add(partition)
                 yield Spawn(f"take {partition}", self._take_guarded(partition, now))
+
+    def _watch(self, partitions: tuple[Partition, ...], now: float) -> Procedure[None]:
+        """Look which of them stand absent while nothing may be taken.
+
+        After an outage in which leases ran out nobody holds anything that he could restore, so every partition has to be seen
+        absent for a full lease. That watch need not begin when the quiet ends: in the quiet, too, whoever has the right writes
+        his record again at his next renewal, within the lease that both last. What was asked of a run that is gone proves
+        nothing about the present one.
+        """
+        sent, losses = now, self._runs.losses
+        try:
+            now, looks = yield Batch(tuple(IsAbsent(partition) for partition in partitions))
+        except Unknown:
+            return
+        finally:
+            self._watching = False
+        if losses != self._runs.losses:
+            return
+        for partition, absent in zip(partitions, looks, strict=True):
+            if absent is True:
+                self._absences.absent(partition, sent, now)
+            elif absent is False:
+                self._absences.present(partition)
 
     def _take_guarded(self, partition: Partition, now: float) -> Procedure[None]:
         try:

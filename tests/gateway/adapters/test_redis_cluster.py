@@ -91,6 +91,8 @@ async def test_a_shard_that_is_away_leaves_only_its_own_requests_unknown(
             states = {each.partition: reply.state for each, reply in zip(held, renewed.partitions, strict=True)}
             assert states == {p: RenewState.HELD if p in elsewhere else RenewState.UNKNOWN for p in states}
             assert renewed.time_us > held[0].epoch
+            looks = await store.execute(effects.Batch(tuple(effects.IsAbsent(each.partition) for each in held)))
+            assert [look is False for look in looks] == [each.partition in elsewhere for each in held]
             for each in held:
                 restore = store.execute(effects.Restore(each.partition, A, each.epoch))
                 if each.partition in elsewhere:

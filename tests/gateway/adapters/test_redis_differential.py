@@ -146,7 +146,8 @@ def _entry(pod: Incarnation, partition: Partition, epoch: int, connection: str) 
 
 def _everything() -> list[e.StoreRequest]:
     """Requests that only look."""
-    return [e.GetConn(tuple(STATIONS)), e.GetPods((PodName("gw-0"), PodName("gw-1")))]
+    looks = [e.IsAbsent(partition) for partition in PARTITIONS]
+    return [e.GetConn(tuple(STATIONS)), e.GetPods((PodName("gw-0"), PodName("gw-1"))), *looks]
 
 
 async def _compare(redis: RedisServer, prefix: str, seed: int, steps: int, faults: int) -> dict[str, int]:

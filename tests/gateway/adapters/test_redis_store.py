@@ -101,8 +101,10 @@ def entry(
 
 async def test_a_partition_is_taken_renewed_released_and_taken_by_the_next(store: Store) -> None:
     assert await store.execute(effects.Take(P, A, 0, False)) == effects.AbsentPartition()
+    assert await store.execute(effects.IsAbsent(P)) is True
     taken = await store.execute(effects.Take(P, A, 0, True))
     assert isinstance(taken, effects.Taken)
+    assert await store.execute(effects.IsAbsent(P)) is False
 
     renewal = effects.Renew(A, (effects.HeldPartition(P, taken.epoch),), generation=3, connections=5, draining=False)
     renewed = await store.execute(renewal)
@@ -354,9 +356,11 @@ async def test_a_record_of_another_run_counts_as_absent_and_only_its_holder_brin
         await private_redis.start_async()  # as after a failover: A's lease is back, B's is forgotten
         await until(lambda: store.available)
         assert await store.execute(effects.Take(P, A, 0, False)) == effects.AbsentPartition()
+        assert await store.execute(effects.IsAbsent(P)) is True
         renewal = effects.Renew(B, (effects.HeldPartition(P, later.epoch),), 1, 0, False)
         assert (await store.execute(renewal)).partitions == ((RenewState.ABSENT, taken.epoch),)
         assert await store.execute(effects.Restore(P, B, later.epoch)) is RenewState.HELD
+        assert await store.execute(effects.IsAbsent(P)) is False
         assert await store.execute(effects.Restore(P, A, taken.epoch)) is RenewState.LOST
 
 
