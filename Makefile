@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 EXTRAS := gateway client local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-local lock demo up test test-fast e2e lint types imports format docs bench testbed clean
+.PHONY: help setup setup-local lock demo up test test-fast e2e lint types imports format docs bench bench-operator testbed clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- environments -------------------------------------------------------------------------------------------------
 # Two stamps: what runs the product (demo, up), and that plus the developer's tools (test, lint, ...).
@@ -91,6 +91,11 @@ testbed: setup  ## fetch the real components that the tests use (Kafka, Redis, n
 
 bench: setup testbed  ## measure against the peers; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
+
+bench-operator: setup testbed  ## one operator, 200 resources, 1,000 pods without machines; the sweep of a million entries (40 minutes)
+	$(BIN)/python -m tests.testbed install scale
+	$(BIN)/python -m benchmarks.operator_scale
+	$(BIN)/python -m benchmarks.sweep
 
 clean:  ## remove the virtual environment and caches (the testbed cache stays)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
+from benchmarks.operator_scale.tables import operator_tables
 from benchmarks.servers import GATEWAY, NAMES
 
 FILE = Path(__file__).with_name("RESULTS.md")
@@ -154,6 +155,20 @@ def _profile(name: str, figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _operator(name: str, figures: dict[str, Any]) -> str:
+    return "\n".join(
+        [
+            f"## One operator, {figures['resources']} resources of {figures['pods']} pods",
+            "",
+            "A real API server with scheduler and controllers, real Kafka and Redis; kubelets by KWOK, and what gateways write into",
+            f"Redis is played (no stations). {figures['partitions']} mailbox partitions each; the operator has the settings as shipped.",
+            "`make bench-operator`.",
+            "",
+            *operator_tables(figures),
+        ]
+    )
+
+
 _ORDER = {
     "heartbeat": _cpu,
     "metervalues": _cpu,
@@ -161,6 +176,7 @@ _ORDER = {
     "commands": _commands,
     "crowd": _crowd,
     "profile": _profile,
+    "operator": _operator,
 }
 
 

@@ -1,7 +1,7 @@
 """`python -m tests.testbed install | status [TIER ...]`: fetch what the tests need, or tell what is there.
 
 The tier `test`, the default, is what `make test` uses. The others are for whoever asks: `node` (a real node), `chart`
-(Helm), `scale` (KWOK).
+(Helm), `scale` (KWOK and the scheduler).
 
 `python -m tests.testbed run kubernetes` starts the API server that the tests use and keeps it until Ctrl-C.
 """

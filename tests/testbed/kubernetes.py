@@ -53,9 +53,10 @@ class _Etcd(ServerProcess):
     name = "etcd"
     start_timeout = 30.0
 
-    def __init__(self) -> None:
+    def __init__(self, arguments: Sequence[str]) -> None:
         self._program = components.ETCD.find()
         super().__init__()
+        self._arguments = arguments
         self.port, self._peers = free_port(), free_port()
 
     def command(self) -> Sequence[str]:
@@ -64,7 +65,7 @@ class _Etcd(ServerProcess):
             str(self._program), "--name", "testbed", "--data-dir", str(self.folder / "data"), "--unsafe-no-fsync",
             "--listen-client-urls", clients, "--advertise-client-urls", clients,
             "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
-            "--initial-cluster", f"testbed={peers}", "--log-level", "warn",
+            "--initial-cluster", f"testbed={peers}", "--log-level", "warn", *self._arguments,
         ]  # fmt: skip
 
     def answers(self) -> bool:
@@ -162,12 +163,17 @@ class _ControllerManager(ServerProcess):
 class KubernetesServer:
     """The three processes as one server.
 
-    `api_arguments` and `controller_arguments` are further flags of the two, as in `("--event-ttl=1m",)`.
+    `api_arguments`, `controller_arguments` and `etcd_arguments` are further flags of the three, as in `("--event-ttl=1m",)`.
     """
 
-    def __init__(self, api_arguments: Sequence[str] = (), controller_arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        api_arguments: Sequence[str] = (),
+        controller_arguments: Sequence[str] = (),
+        etcd_arguments: Sequence[str] = (),
+    ) -> None:
         self.kubectl_program = components.KUBECTL.find()
-        self.etcd = _Etcd()
+        self.etcd = _Etcd(etcd_arguments)
         self.api = _ApiServer(self.etcd, api_arguments)
         self.url = f"https://127.0.0.1:{self.api.port}"
         self.ca_file = self.api.ca_file

