@@ -67,6 +67,10 @@ class Settings(BaseSettings):
         600.0, description="How often all entries of a resource's Redis are looked through."
     )
     status_interval: Seconds = Field(5.0, description="Shortest time between two writes of one resource's status.")
+    stalled_after: Seconds = Field(
+        120.0,
+        description="What keeps a resource from what its spec says, and has to be mended by somebody, is called Stalled after so long.",
+    )
     watch_inactivity: Seconds = Field(
         70.0, description="A watch that brings nothing for so long, bookmarks included, begins anew."
     )

@@ -21,6 +21,7 @@ SETTINGS = {
     "kafka_interval": "settings.kafkaInterval",
     "sweep_interval": "settings.sweepInterval",
     "status_interval": "settings.statusInterval",
+    "stalled_after": "settings.stalledAfter",
     "request_timeout": "settings.requestTimeout",
     "watch_inactivity": "settings.watchInactivity",
     "lease_duration": "leaderElection.leaseDuration",

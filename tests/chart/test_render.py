@@ -123,6 +123,7 @@ def test_what_values_say_reaches_the_operator() -> None:
     assert (loaded.gateway_repository, loaded.version) == ("registry.example/chargegateway/gateway", "0.1.0-hotfix.1")
     assert (loaded.resync, loaded.store_interval, loaded.kafka_interval) == (120, 0.5, 30)
     assert (loaded.sweep_interval, loaded.status_interval) == (3600, 2)
+    assert loaded.stalled_after == 90
     assert (loaded.request_timeout, loaded.watch_inactivity) == (5, 60)
     assert (loaded.log_level, loaded.log_format) == ("warning", "text")
 

@@ -6,7 +6,8 @@ Each pod has a loopback address of its own (its podIP) on which it listens on th
 written below a folder of the pod and kept up to date: settings, Secrets, and the annotations as the Downward API shows them. Readiness
 comes from the pod's own /readyz; a deleted pod gets SIGTERM and its grace period, one whose process ended is started again in place.
 
-What is not played: images, resources, the network policy. The real node (`make e2e`) has them.
+What is not played: images (but for those that `missing_images` names), resources, the network policy. The real node (`make e2e`)
+has them.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ class Kubelet:
         self.paused = False
         """Looks at nothing: as a node that went silent."""
         self.restart_in_place = True
+        self.missing_images: set[str] = set()
+        """Repositories that no registry has."""
         self.trouble: list[str] = []
         self._heartbeat = 0.0
 
@@ -162,6 +165,10 @@ class Kubelet:
                 "target": {"kind": "Node", "name": NODE},
             }
             await asyncio.to_thread(self._kubernetes.request, "POST", f"{self._pods}/{name}/binding", binding)
+        image = pod["spec"]["containers"][0]["image"]
+        if image.rpartition(":")[0] in self.missing_images:
+            await self._wait_for(name, image)
+            return
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         number = next(_addresses)
@@ -178,6 +185,17 @@ class Kubelet:
         )  # fmt: skip
         self.running[name] = running
         await self._keep(running, pod)
+
+    async def _wait_for(self, name: str, image: str) -> None:
+        waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{image}"'}
+        container = {
+            "name": "gateway", "image": image, "imageID": "", "ready": False, "restartCount": 0, "state": {"waiting": waiting},
+        }  # fmt: skip
+        status = {"phase": "Pending", "containerStatuses": [container]}
+        await asyncio.to_thread(
+            self._kubernetes.request, "PATCH", f"{self._pods}/{name}/status", {"status": status},
+            content_type="application/merge-patch+json",
+        )  # fmt: skip
 
     async def _keep(self, running: Running, pod: dict[str, Any]) -> None:
         if "deletionTimestamp" in pod["metadata"] and running.leaving is None:

@@ -73,6 +73,7 @@ class Operator:
             "CHARGEGATEWAY_OPERATOR_LOG_FORMAT": "text",
             "CHARGEGATEWAY_OPERATOR_STORE_INTERVAL": "0.3",
             "CHARGEGATEWAY_OPERATOR_STATUS_INTERVAL": "0.5",
+            "CHARGEGATEWAY_OPERATOR_STALLED_AFTER": "2",
             **{f"CHARGEGATEWAY_OPERATOR_{name.upper()}": value for name, value in settings.items()},
         }
         self.process: subprocess.Popen[bytes] | None = None

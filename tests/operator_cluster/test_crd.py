@@ -12,6 +12,7 @@ import yaml
 from ocpp_operator.core import crd as rendered
 from ocpp_operator.core.spec import Resource, Spec
 from tests.operator_cluster.crd_objects import COLLECTION, FULL_SPEC, MINIMAL_SPEC, gateway
+from tests.operator_core.test_kstatus import kstatus
 from tests.testbed.kubernetes import ApiError, KubernetesServer
 
 DRY = f"{COLLECTION}?dryRun=All&fieldValidation=Strict"
@@ -46,6 +47,15 @@ def test_the_minimal_object_gets_all_defaults(kubernetes: KubernetesServer, crd:
     assert spec["decisions"] == {"type": "Accept"}
     assert (spec["commands"]["partitions"], spec["drain"]["loadBalancerWait"]) == (128, "15s")
     assert spec["listeners"] == [{"name": "ws", "port": 80, "securityProfiles": [0, 1]}]
+
+
+def test_a_resource_that_no_operator_has_looked_at_is_not_there_yet(
+    kubernetes: KubernetesServer, make_gateway: MakeGateway, namespace: str
+) -> None:
+    make_gateway("city")
+    there = kubernetes.request("GET", f"{COLLECTION.replace('default', namespace)}/city")
+    assert there["status"]["observedGeneration"] == 0
+    assert kstatus(there) == "InProgress"
 
 
 def test_what_the_api_server_fills_in_is_what_we_fill_in(kubernetes: KubernetesServer, crd: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from ocpp_operator.core import names
 from tests.operator_cluster.rig import Place, eventually, serving
+from tests.operator_core.test_kstatus import kstatus
 from tests.testbed.kafka import KafkaServer
 from tests.testbed.kubernetes import ApiError, KubernetesServer
 from tests.testbed.redis import RedisServer
@@ -195,6 +196,38 @@ async def test_a_new_version_rolls_the_pods_one_by_one_and_a_restarted_operator_
     await place.condition("city", "Ready", "True")
     revisions = await place.objects("controllerrevisions", "apis/apps/v1")
     assert sorted(each["revision"] for each in revisions) == [1, 2]
+
+
+async def test_a_roll_that_cannot_end_is_a_failure_to_flux_and_the_way_back_ends_it(place: Place) -> None:
+    await place.apply(place.resource())
+    assert kstatus(await place.get()) == "InProgress"
+
+    async def there() -> bool:
+        return kstatus(await place.get()) == "Current"
+
+    await eventually(there)
+    before = set(await place.ready_pods())
+    place.kubelet.missing_images.add("nowhere/gateway")
+    await place.patch("city", {"image": {"repository": "nowhere/gateway"}})
+    seen = []
+
+    async def failed() -> bool:
+        seen.append(kstatus(await place.get()))
+        return seen[-1] == "Failed"
+
+    await eventually(failed)
+    assert set(seen) == {"InProgress", "Failed"}
+    told = await place.condition("city", "Stalled", "True", "RolloutStuck")
+    assert 'does not come up: ImagePullBackOff: Back-off pulling image "nowhere/gateway:' in told["message"]
+    await place.condition("city", "Degraded", "True", "RolloutStuck")
+    await place.condition("city", "Ready", "True")
+    assert set(await place.ready_pods()) == before
+
+    await place.patch("city", {"image": {"repository": None}})
+    await eventually(there)
+    await place.condition("city", "Degraded", "False")
+    assert {each["type"] for each in (await place.get())["status"]["conditions"]}.isdisjoint({"Reconciling", "Stalled"})
+    assert set(await place.ready_pods()) == before
 
 
 async def test_a_missing_secret_is_a_condition_and_ends_when_it_appears(place: Place) -> None:

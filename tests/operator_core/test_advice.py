@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 OPERATOR = ROOT / "operator" / "ocpp_operator"
 GIVERS = [
     OPERATOR / "core" / "findings.py",
+    OPERATOR / "core" / "found.py",
+    OPERATOR / "core" / "hindrance.py",
+    OPERATOR / "core" / "judgement.py",
     OPERATOR / "core" / "topics_verdict.py",
     *(OPERATOR / "reconcile").glob("*.py"),
 ]

@@ -68,7 +68,21 @@ def test_a_reason_of_another_version_is_judged_by_its_condition() -> None:
 def test_a_resource_that_nobody_looked_at_is_no_healthy_one() -> None:
     fresh = {**resource(), "status": {}}
     assert told(diagnosis.diagnose(Seen(fresh))) == [("trouble", "operator", "NeverSeen")]
+    as_filled_in = {**resource(), "status": {"observedGeneration": 0}}
+    assert told(diagnosis.diagnose(Seen(as_filled_in))) == [("trouble", "operator", "NeverSeen")]
     assert told(diagnosis.diagnose(Seen(resource(observedGeneration=3)))) == [("trouble", "operator", "Stale")]
+
+
+def test_nobody_misses_an_operator_where_it_was_told_to_look_away() -> None:
+    told_so = [condition("Progressing", "False", "Paused")]
+    paused = resource(observedGeneration=3, conditions=told_so)
+    paused["metadata"]["annotations"] = {"chargegateway.io/pause-reconciliation": "true"}
+    assert told(diagnosis.diagnose(Seen(paused))) == [("note", "Progressing", "Paused")]
+
+
+def test_what_is_for_programs_is_not_told_twice() -> None:
+    conditions = [condition(kind, "True", "SecretMissing", "x") for kind in ("Degraded", "Stalled", "Reconciling")]
+    assert told(diagnosis.diagnose(Seen(resource(conditions=conditions)))) == [("trouble", "Degraded", "SecretMissing")]
 
 
 @pytest.mark.parametrize(

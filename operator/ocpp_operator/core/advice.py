@@ -79,6 +79,11 @@ REASONS: Final[Mapping[str, Advice]] = {
         "fewer pods than wished are ready",
         f"the message names the first trouble; then {_PODS}, kubectl describe and kubectl logs of one that is not ready",
     ),
+    "RolloutStuck": _trouble(
+        "pods of the latest template do not come up; those of before serve on",
+        "the message names a pod and why: mend that, or put back the field of the spec that was changed last; "
+        "kubectl -n NAMESPACE describe pod and kubectl logs --previous of that pod say more",
+    ),
     "PartitionsUnowned": _trouble(
         "no living pod serves some mailbox partitions, so their commands wait; after a pod died this ends within half a minute",
         "if it stays: are pods ready, and does Redis answer them and the operator?",

@@ -1,8 +1,10 @@
 """Conditions of a resource: how they are written, and how they change from one pass to the next.
 
-Made for `kubectl wait`, Flux and Argo CD: `Ready` False with an `observedGeneration` behind the resource's means "in progress" to them
-(kstatus), so every condition carries the generation that it was judged for. `lastTransitionTime` moves only when the status
-does. A condition that nothing is known of (an outage of the store, say) is `Unknown` and says of what; it never vanishes.
+Made for `kubectl wait`, Flux and Argo CD: an `observedGeneration` behind the resource's means "in progress" to them (kstatus), so
+every condition carries the generation that it was judged for. `lastTransitionTime` moves only when the status does. A condition
+that nothing is known of (an outage of the store, say) is `Unknown` and says of what; it never vanishes.
+
+`Reconciling` and `Stalled` are kstatus' own and of its kind: there, and True, while they hold, and absent otherwise; never both.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ class Type(StrEnum):
     READY = "Ready"
     PROGRESSING = "Progressing"
     DEGRADED = "Degraded"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
     ASSIGNMENT_CONVERGED = "AssignmentConverged"
     TOPICS_READY = "TopicsReady"
     HARDENED = "Hardened"
@@ -59,7 +63,6 @@ def merge(
 ) -> list[dict[str, Any]]:
     """The conditions as they go into the status. `before` are those of the status, `now` is RFC 3339 in seconds."""
     known = {str(condition.get("type")): condition for condition in before}
-    order = {type: rank for rank, type in enumerate(Type)}
     return [
         {
             "type": condition.type.value,
@@ -69,8 +72,22 @@ def merge(
             "observedGeneration": generation,
             "lastTransitionTime": _since(known.get(condition.type.value), condition, now),
         }
-        for condition in sorted(judged, key=lambda condition: order[condition.type])
+        for condition in sorted(judged, key=lambda condition: rank(condition.type))
     ]
+
+
+def rank(type: str) -> int:
+    """Where it stands among the others; those that nobody knows at the end."""
+    known = list(Type)
+    return known.index(Type(type)) if type in known else len(known)
+
+
+def holds(conditions: Iterable[Mapping[str, Any]], type: Type, generation: int) -> bool:
+    """Whether it was judged True for this very generation."""
+    return any(
+        each.get("type") == type and each.get("status") == "True" and each.get("observedGeneration") == generation
+        for each in conditions
+    )
 
 
 def _since(before: Mapping[str, Any] | None, condition: Condition, now: str) -> str:

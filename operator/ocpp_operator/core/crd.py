@@ -28,6 +28,8 @@ _ORDER = (
     "maxItems", "maxProperties", "required", "properties", "additionalProperties", "items",
 )  # fmt: skip
 _DROPPED = ("title", "$defs", "ge", "le")  # the latter are a duration's bounds in seconds; it has rules instead
+_UNSEEN: Json = {"observedGeneration": 0}
+"""The status of a resource that no operator has looked at yet: without one kstatus would call it done."""
 _COLUMNS = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether it serves stations."),
     ("Replicas", "integer", ".status.replicas", "Pods."),
@@ -94,7 +96,7 @@ def schema() -> Json:
             **{name: {"description": description, "type": "string"} for name, description in about.items()},
             "metadata": {"type": "object"},
             "spec": _explained(structural(Spec)),
-            "status": structural(Status),
+            "status": _sorted({**structural(Status), "default": _UNSEEN}),
         },
         VALIDATIONS: [as_validation(rule) for rule in Resource.rules],
     }
@@ -143,8 +145,12 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Json
         result["properties"] = {name: _structural(child, definitions) for name, child in result["properties"].items()}
         if "default" in result:
             result["default"] = _default(result)
+    return _sorted(result)
+
+
+def _sorted(node: Mapping[str, Any]) -> Json:
     rank = {key: position for position, key in enumerate(_ORDER)}
-    return dict(sorted(result.items(), key=lambda item: rank.get(item[0], len(_ORDER))))
+    return dict(sorted(node.items(), key=lambda item: rank.get(item[0], len(_ORDER))))
 
 
 def _explained(node: Json) -> Json:

@@ -87,7 +87,7 @@ def _attention(resource: Json) -> Iterator[Finding]:
     metadata, status = resource["metadata"], resource.get("status") or {}
     if "deletionTimestamp" in metadata:
         yield Finding(Level.NOTE, "resource", "Deleting", "it is being deleted")
-    if not status:
+    if not status.get("observedGeneration") and not status.get("conditions"):
         yield Finding(
             Level.TROUBLE,
             "operator",
@@ -95,7 +95,7 @@ def _attention(resource: Json) -> Iterator[Finding]:
             "no operator has looked at this resource",
             "does one run (below), and does it serve this namespace (chart: watchNamespaces)?",
         )
-    elif stale(resource):
+    elif stale(resource) and not _is_paused(metadata):
         seen, now = status.get("observedGeneration", 0), metadata.get("generation")
         yield Finding(
             Level.TROUBLE,
@@ -106,10 +106,16 @@ def _attention(resource: Json) -> Iterator[Finding]:
         )
 
 
+def _is_paused(metadata: Json) -> bool:
+    return (metadata.get("annotations") or {}).get(names.PAUSE_ANNOTATION) == "true"
+
+
 def _conditions(resource: Json) -> Iterator[Finding]:
     conditions = (resource.get("status") or {}).get("conditions") or ()
     for condition in conditions:
         kind, reason, status = condition["type"], condition["reason"], condition["status"]
+        if kind in (Type.RECONCILING, Type.STALLED):
+            continue  # for programs: what they say of is told by the others
         advice = REASONS.get(reason)
         if advice is None:  # of another version's operator
             good = GOOD.get(Type(kind)) if kind in set(Type) else None

@@ -36,7 +36,10 @@ class GatewayPod:
     """When it is deleted: the end of its grace period."""
     annotations: Mapping[str, str]
     trouble: str | None
-    """Why a container of it waits (CrashLoopBackOff, ImagePullBackOff, ...), with Kubernetes' message."""
+    """Why a container of it waits (CrashLoopBackOff, ImagePullBackOff, ...) or no node takes it, with Kubernetes' message."""
+    failing: str | None
+    """Why it does not become ready, where that is no matter of time. Steady through the seconds in which a container that
+    ends again and again runs once more."""
 
     def overdue(self, now: datetime) -> bool:
         """Whether it should be gone by now, clocks that differ included: its node is lost, or a finalizer holds it."""
@@ -70,7 +73,10 @@ def _finished(raw: Mapping[str, Any]) -> bool:
 
 def _pod(raw: Mapping[str, Any]) -> GatewayPod:
     metadata, status = raw["metadata"], raw.get("status") or {}
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
+    readiness: Mapping[str, Any] = next(
+        (each for each in status.get("conditions") or () if each["type"] == "Ready"), {}
+    )
+    ready, waiting = readiness.get("status") == "True", _waiting(status)
     return GatewayPod(
         name=PodName(metadata["name"]),
         uid=metadata["uid"],
@@ -80,7 +86,8 @@ def _pod(raw: Mapping[str, Any]) -> GatewayPod:
         deleting="deletionTimestamp" in metadata,
         gone_by=_time(metadata.get("deletionTimestamp")),
         annotations=metadata.get("annotations") or {},
-        trouble=_trouble(status),
+        trouble=waiting or _unscheduled(status),
+        failing=None if ready else waiting or _ended(status, readiness.get("lastTransitionTime")),
     )
 
 
@@ -88,17 +95,36 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _trouble(status: Mapping[str, Any]) -> str | None:
+def _waiting(status: Mapping[str, Any]) -> str | None:
     for container in status.get("containerStatuses") or ():
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason = waiting.get("reason")
         if reason and reason not in ("ContainerCreating", "PodInitializing"):
             last = ((container.get("lastState") or {}).get("terminated") or {}).get("message")
-            return ": ".join(part for part in (reason, last or waiting.get("message")) if part)
+            return _words(reason, last or waiting.get("message"))
+    return None
+
+
+def _ended(status: Mapping[str, Any], unready_since: str | None) -> str | None:
+    """How a container ended since the pod is not ready. An end long before says nothing: it has been ready since."""
+    for container in status.get("containerStatuses") or ():
+        for state in (container.get("state") or {}, container.get("lastState") or {}):
+            ended = state.get("terminated") or {}
+            at, since = _time(ended.get("finishedAt")), _time(unready_since)
+            if at is not None and (since is None or at >= since):
+                return _words(f"it ended with exit code {ended.get('exitCode')}", ended.get("message"))
+    return None
+
+
+def _unscheduled(status: Mapping[str, Any]) -> str | None:
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return ": ".join(part for part in (condition.get("reason"), condition.get("message")) if part)
+            return _words(condition.get("reason"), condition.get("message"))
     return None
+
+
+def _words(*parts: str | None) -> str | None:
+    return ": ".join(part for part in parts if part) or None
 
 
 RETURN: Final = 10.0

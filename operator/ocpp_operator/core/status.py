@@ -84,7 +84,8 @@ class Status(Group):
     conditions: tuple[Condition, ...] = Field(
         (),
         max_length=16,
-        description="Ready, Progressing, Degraded, AssignmentConverged, TopicsReady, Hardened, UpgradeAvailable.",
+        description="Ready, Progressing, Degraded, AssignmentConverged, TopicsReady, Hardened, UpgradeAvailable; and while they hold "
+        "Reconciling (on its way to what the spec says) or Stalled (kept from it until somebody acts).",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     observed_generation: Count | None = Field(None, description="The metadata.generation that this status is about.")

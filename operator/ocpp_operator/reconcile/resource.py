@@ -18,10 +18,21 @@ from typing import Any
 
 from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Conflict, NotFound
 from ocpp_operator.adapters.redis_access import StoreUnavailable
-from ocpp_operator.core import claims, findings, fleet, kinds, names, pacing, possession, template
+from ocpp_operator.core import (
+    claims,
+    conditions,
+    findings,
+    fleet,
+    hindrance,
+    kinds,
+    names,
+    pacing,
+    possession,
+    template,
+)
 from ocpp_operator.core import plan as planner
 from ocpp_operator.core.election import NotLeader
-from ocpp_operator.core.findings import Found, Report, Trouble
+from ocpp_operator.core.findings import Found, Trouble
 from ocpp_operator.core.fleet import GatewayPod
 from ocpp_operator.core.manifests import assembly
 from ocpp_operator.core.mirror import Key
@@ -60,6 +71,7 @@ class ResourceLoop:
         self._brokers = Brokers(around, key, self.wake)
         self._reporter = Reporter(around, key)
         self._absences = fleet.Absences()
+        self._patience = hindrance.Patience(around.settings.stalled_after)
         self._uid: str | None = None
         self._first_able: float | None = None
         self._look_again: float | None = None
@@ -119,6 +131,8 @@ class ResourceLoop:
         """`whole`: the last pass looked at everything, and wants to do so again when it is due."""
         now, settings = self._around.monotonic(), self._around.settings
         due = [now + settings.resync]
+        if (over := self._patience.ends(now)) is not None:
+            due.append(over)
         if whole:
             due.append(self._brokers.next_look)
             if self._around.mirror.of(kinds.POD, self._key):
@@ -142,7 +156,8 @@ class ResourceLoop:
             resource = Resource.parse(raw)
         except SpecError as error:
             trouble = Trouble("InvalidSpec", "; ".join(error.lines))
-            await self._reporter.report(raw, findings.refusal(raw, trouble, self._now()))
+            stalled = self._is_stalled(raw, trouble)
+            await self._reporter.report(raw, findings.refusal(raw, trouble, self._now(), stalled=stalled))
             return False
         self._last = resource
         if resource.deleting:
@@ -180,7 +195,8 @@ class ResourceLoop:
             self._store.keep_sweeping(pods, token)
         troubles += self._around.secrets.troubles(self._key) or access.missing(resource, self._contents)
         troubles += [trouble for trouble in (self._brokers.trouble, self._store.trouble) if trouble is not None]
-        await self._reporter.report(raw, self._found(resource, chosen, pods, troubles))
+        found = self._found(resource, chosen, pods, troubles, written=overtaken is None)
+        await self._reporter.report(raw, findings.report(resource, found, self._now()))
         if overtaken is not None:
             raise overtaken
         return True
@@ -295,23 +311,42 @@ class ResourceLoop:
     # --- report ---------------------------------------------------------------------------------------------------
 
     def _found(
-        self, resource: Resource, chosen: template.Chosen, pods: list[GatewayPod], troubles: list[Trouble]
-    ) -> Report:
+        self,
+        resource: Resource,
+        chosen: template.Chosen,
+        pods: list[GatewayPod],
+        troubles: list[Trouble],
+        *,
+        written: bool,
+    ) -> Found:
         child = names.gateway(resource.name)
-        found = Found(
+        deployment = self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, child)
+        hindered = hindrance.find(troubles, deployment, pods)
+        stalled = self._is_stalled(resource.raw, hindered)
+        if stalled and hindered is not None and hindered not in troubles:
+            troubles = [*troubles, hindered]
+        return Found(
             version=chosen.rendered.version,
             generation=self._book.plan.generation,
             upgrade=self._upgrade(chosen),
-            deployment=self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, child),
+            deployment=deployment,
             service=self._around.mirror.one(kinds.SERVICE, self._key.namespace, child),
             pods=pods,
             possession=self._possession,
             store_trouble=None if self._store.trouble is None else self._store.trouble.message,
             topics=self._brokers.topics,
             troubles=troubles,
+            written=written,
+            hindrance=hindered,
+            stalled=stalled,
             swept=self._store.swept,
         )
-        return findings.report(resource, found, self._now())
+
+    def _is_stalled(self, raw: Mapping[str, Any], hindered: Trouble | None) -> bool:
+        """Whether that has lasted for long enough; one that was called stalled by the process before us stays so."""
+        before, generation = (raw.get("status") or {}).get("conditions") or (), raw["metadata"].get("generation", 0)
+        said = conditions.holds(before, conditions.Type.STALLED, generation)
+        return self._patience.over(raw.get("spec") or {}, hindered, said, self._around.monotonic())
 
     def _upgrade(self, chosen: template.Chosen) -> str | None:
         if chosen.upgrade is None:
