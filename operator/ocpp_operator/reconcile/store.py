@@ -28,11 +28,14 @@ from ocpp_operator.core.spec import Resource
 from ocpp_operator.core.sweep import compare
 from ocpp_operator.reconcile import access
 from ocpp_operator.reconcile.surroundings import Surroundings
+from ocpp_operator.reconcile.unlisted import Unlisted
 
 log = logging.getLogger(__name__)
 
 _COMPARED = 4
 """Pods whose own lists are compared in one sweep: their entries are kept in memory meanwhile."""
+_SWEEP_AGAIN = 10.0
+"""Seconds after a walk that did not come to its end."""
 _CLEAN_LIMIT = 120.0
 
 
@@ -45,9 +48,12 @@ class Store:
         self._reach: tuple[RedisAccess, str] | None = None
         self._directory: Directory | None = None
         self._walk: asyncio.Task[None] | None = None
+        self._unlisted = Unlisted(around, key)
         self._gone: set[Incarnation] = set()
-        """Processes that ended since the last walk: their entries go at once."""
+        """Processes that ended and whose entries no walk has taken away yet: those go at once."""
         self._next_sweep = 0.0
+        self._next_walk = 0.0
+        """Not before, after one that did not come to its end."""
         self._turn = 0
         self.view: StoreView | None = None
         self.trouble: Trouble | None = None
@@ -124,11 +130,15 @@ class Store:
             self.predecessor = None
 
     async def release(self, releasable: dict[Partition, Incarnation]) -> None:
-        """What exactly these incarnations hold, whose pods are gone. Raises StoreUnavailable."""
-        if releasable and self._directory is not None:
-            released = await self._directory.release(releasable)
+        """What exactly these incarnations hold, of whose pods our lists know nothing, if they are gone. Raises StoreUnavailable."""
+        if not releasable or self._directory is None:
+            return
+        gone = await self._unlisted.gone(set(releasable.values()))
+        if gone:
+            theirs = {partition: holder for partition, holder in releasable.items() if holder in gone}
+            released = await self._directory.release(theirs)
             log.info("released %d partitions of pods that are gone", released, extra={"resource": str(self._key)})
-            self._gone |= set(releasable.values())
+            self._gone |= gone
 
     # --- stale entries ------------------------------------------------------------------------------------------------
 
@@ -137,24 +147,29 @@ class Store:
         if self._directory is None or (self._walk is not None and not self._walk.done()):
             return
         now = self._around.monotonic()
-        if not self._gone and now < self._next_sweep:
-            return
-        gone, self._gone = self._gone, set()
         whole = now >= self._next_sweep
-        if whole:
-            self._next_sweep = now + self._around.settings.sweep_interval
-        directory = self._directory
+        if now < self._next_walk or not (whole or self._gone):
+            return
+        gone, directory = frozenset(self._gone), self._directory
+        self._next_walk = now + _SWEEP_AGAIN
         # Made only once the task runs: one that is cancelled before leaves no coroutine that nobody awaited.
         walk = partial(self._whole, directory, pods, token) if whole else partial(self._dead, directory, gone)
-        self._walk = asyncio.create_task(self._guarded(walk), name=f"sweep {self._key}")
+        following = now + self._around.settings.sweep_interval if whole else self._next_sweep
+        self._walk = asyncio.create_task(self._guarded(walk, gone, following), name=f"sweep {self._key}")
 
-    async def _guarded(self, walk: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(
+        self, walk: Callable[[], Awaitable[None]], gone: Collection[Incarnation], following: float
+    ) -> None:
+        """Only a walk that came to its end has done its work: after any other, cancelled ones included, it is still to be done."""
         try:
             await walk()
-        except (StoreUnavailable, ClusterError, PodUnreachable) as error:
+        except (StoreUnavailable, ClusterError) as error:
             log.warning("the sweep ended early: %s", error, extra={"resource": str(self._key)})
         except NotLeader:
             log.info("the sweep ends: another replica leads", extra={"resource": str(self._key)})
+        else:
+            self._gone.difference_update(gone)
+            self._next_sweep, self._next_walk = following, 0.0
 
     async def _dead(self, directory: Directory, gone: Collection[Incarnation]) -> None:
         began = self._around.monotonic()
@@ -169,12 +184,16 @@ class Store:
     async def _whole(self, directory: Directory, pods: Sequence[GatewayPod], token: str | None) -> None:
         living, began = self._some_of(pods), self._around.monotonic()
         swept = await directory.sweep(self._list_pods, [record for _, record in living])
-        removed = swept.progress.removed
+        removed, silent = swept.progress.removed, list[str]()
         for pod, incarnation in living:
             if pod.ip is None or token is None:
                 continue
             asked_at = asyncio.get_running_loop().time()
-            items = await connections_of(pod.ip, token)
+            try:
+                items = await connections_of(pod.ip, token)
+            except PodUnreachable as error:  # a network policy, say: the others are compared all the same
+                silent.append(f"{pod.name} ({error})")
+                continue
             compared = compare(swept.entries[incarnation], swept.read_by, items, asked_at, swept.began_us)
             removed += await directory.remove(compared.stale)
             if compared.missing:
@@ -182,6 +201,11 @@ class Store:
                     "%d stations of pod %s are not in the store; it writes them again", len(compared.missing), pod.name,
                     extra={"resource": str(self._key)},
                 )  # fmt: skip
+        if silent:
+            log.warning(
+                "%d pods did not show their stations, which are compared another time: %s", len(silent), ", ".join(silent),
+                extra={"resource": str(self._key)},
+            )  # fmt: skip
         at = from_us(swept.progress.at_us) if swept.progress.at_us else self._around.wall()
         self.swept = Swept(swept.progress.scanned, removed, format_time(at))
         self._around.metrics.swept(swept.progress.scanned, removed, self._around.monotonic() - began)
@@ -197,10 +221,14 @@ class Store:
         return (living[start:] + living[:start])[:_COMPARED]
 
     async def _list_pods(self) -> Collection[tuple[PodName, str]]:
-        """A complete list as of now, of the API server: the mirror may lag behind the entries."""
+        """A complete list as of now, of the API server: the mirror may lag behind the entries. With who holds partitions and lives without
+        our labels."""
         labels = f"{names.MANAGED_SELECTOR},{names.INSTANCE}={self._key.name}"
         listing = await self._around.cluster.list(kinds.POD, self._key.namespace, labels)
-        return {(pod.name, pod.uid) for pod in fleet.pods_of(listing.items)}
+        listed = {(pod.name, pod.uid) for pod in fleet.pods_of(listing.items)}
+        holders = {record.incarnation for record in self.view.holders.values()} if self.view is not None else set()
+        unlisted = {holder for holder in holders if holder is not None and (holder.pod, holder.uid) not in listed}
+        return listed | {(holder.pod, holder.uid) for holder in unlisted - await self._unlisted.gone(unlisted)}
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
