@@ -43,7 +43,7 @@ def _head(parts: dict[str, Any]) -> str:
     lines = [
         "# Results",
         "",
-        "Made by `make bench` (`python -m benchmarks`); the figures are in `results.json`. The gateway runs with Apache Kafka and Redis,",
+        "Made by `make bench` and `make bench-operator`; the figures are in `results.json`. The gateway runs with Apache Kafka and Redis,",
         "validates, unifies and answers MeterValues after Kafka has the event; the peers validate and answer at once. All servers are one",
         "process each, the load comes from other processes. Cells: minimum / median of the rounds; rivals took turns within each round.",
         "Goals marked * are stretches: at or below what a bare probe of the path reached.",
@@ -169,6 +169,27 @@ def _operator(name: str, figures: dict[str, Any]) -> str:
     )
 
 
+def _sweep(name: str, figures: dict[str, Any]) -> str:
+    lines = [
+        f"## Sweep of {figures['entries']:,} entries in Redis",
+        "",
+        f"The operator looks through all entries and removes those of pods that are gone ({figures['gone']:.0%}, in the third row).",
+        "What another client of the same server feels: milliseconds of a GET and an EVALSHA, a pair every 2 ms. Minimum / median.",
+        "",
+        "| | entries | removed | seconds | operator's CPU, s | others' p50 ms | p99 ms | longest ms |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for way, rounds in figures["ways"].items():
+        if "seconds" in rounds[0]:
+            cells = [f"{rounds[0]['scanned']:,}", f"{rounds[0]['removed']:,}"]
+            cells += [_cell([each[key] for each in rounds], 1) for key in ("seconds", "cpu")]
+        else:
+            cells = [""] * 4
+        cells += [_cell([each["felt"][key] for each in rounds], 2) for key in ("p50", "p99", "longest")]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 _ORDER = {
     "heartbeat": _cpu,
     "metervalues": _cpu,
@@ -177,6 +198,7 @@ _ORDER = {
     "crowd": _crowd,
     "profile": _profile,
     "operator": _operator,
+    "sweep": _sweep,
 }
 
 

@@ -1,13 +1,13 @@
 """The operator's sweep over a million entries: how long it takes, and what other clients of the same Redis feel meanwhile.
 
-    python -m benchmarks.sweep [--entries 1000000] [--gone 0.3] [--rounds 2] [--nice 10] [--redis HOST:PORT]
+    python -m benchmarks.sweep [--entries 1000000] [--gone 0.3] [--rounds 2] [--nice 10] [--redis HOST:PORT] [--print]
 
 Without `--redis` a server of the test bed is started, in memory only. A process of its own plays a gateway: GET of an entry and
 EVALSHA of the refresh script, one after the other, a pair every 2 ms; it has nothing else to do, so that the figures are the
 server's and not ours. Each round measures it beside no sweep, beside a pass over a quarter as many entries on *another* server
 (the same work on the same machine, so what that costs is not Redis' doing), beside a pass that removes the entries of the pods
 that are gone, and beside one that finds nothing. The sweeping process is niced below the others (`--nice 0`: not), because on a
-user's site it has a machine of its own. Nothing is asserted about speed.
+user's site it has a machine of its own. Nothing is asserted about speed. Kept in RESULTS.md, but for `--print` and `--redis`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import redis
 
+from benchmarks import record, report
 from ocpp_contract import scripts
 from ocpp_contract.connection import ConnectionRecord
 from ocpp_contract.ids import ChargePointId, Incarnation, Partition, PodName
@@ -157,8 +159,8 @@ def occupied(client: redis.Redis) -> str:
 # --- rounds -----------------------------------------------------------------------------------------------------------
 
 
-async def swept(address: Address, client: redis.Redis, gone: float) -> None:
-    """One pass, and a line about it."""
+async def swept(address: Address, client: redis.Redis, gone: float) -> dict[str, Any]:
+    """One pass, with a line about it; its figures."""
     present = {(one.pod, one.uid) for one in map(incarnation, range(round(PODS * gone), PODS))}
     present.add((PodName("gw-other"), "uid-other"))
 
@@ -177,9 +179,17 @@ async def swept(address: Address, client: redis.Redis, gone: float) -> None:
         f"    {took:.1f} s, {progress.scanned:,} scanned, {progress.removed:,} removed, {progress.scanned / took:,.0f}/s, "
         f"operator's CPU {cpu:.1f} s; the server is busy with one command for (us): {occupied(client)}"
     )
+    return {"seconds": took, "scanned": progress.scanned, "removed": progress.removed, "cpu": cpu}
 
 
-async def run(address: Address, client: redis.Redis, options: argparse.Namespace) -> None:
+async def no_sweep() -> dict[str, Any]:
+    """What the other client feels by itself."""
+    await asyncio.sleep(10)
+    return {}
+
+
+async def run(address: Address, client: redis.Redis, options: argparse.Namespace) -> dict[str, Any]:
+    found: dict[str, list[dict[str, Any]]] = {}
     with RedisServer() as elsewhere, elsewhere.client() as other_client:
         async with started(address.port) as beside:
             os.nice(options.nice)  # servers and other client have been started
@@ -187,17 +197,19 @@ async def run(address: Address, client: redis.Redis, options: argparse.Namespace
                 print(f"\nround {number}: {options.entries:,} entries of {PODS} pods, load {os.getloadavg()[0]:.1f}")
                 fill(client, options.entries)
                 fill(other_client, options.entries // 4)
-                quiet = asyncio.sleep(10)
-                passes: list[tuple[str, Awaitable[None]]] = [
-                    ("no sweep", quiet),
+                passes: list[tuple[str, Awaitable[dict[str, Any]]]] = [
+                    ("no sweep", no_sweep()),
                     ("pass on another server", swept(Address("127.0.0.1", elsewhere.port), other_client, options.gone)),
                     ("pass that removes", swept(address, client, options.gone)),
                     ("pass that finds nothing", swept(address, client, options.gone)),
                 ]
                 for what, work in passes:
                     await beside.say("begin")
-                    await work
-                    print(f"  {what:26} {await beside.felt()}")
+                    figures = await work
+                    felt = await beside.felt()
+                    found.setdefault(what, []).append({**figures, "felt": asdict(felt)})
+                    print(f"  {what:26} {felt}")
+    return {"entries": options.entries, "gone": options.gone, "ways": found}
 
 
 @contextlib.contextmanager
@@ -218,13 +230,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--nice", type=int, default=10, help="of the sweeping process")
     parser.add_argument("--redis", help="HOST:PORT of a server on this machine to use; the keys stay")
+    parser.add_argument("--print", action="store_true", help="printed only")
     parser.add_argument("--other", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.other:
         other(options.other)
         return
     with server(options.redis) as (address, client):
-        asyncio.run(run(address, client, options))
+        found = asyncio.run(run(address, client, options))
+    if not options.print and not options.redis:
+        record.keep("sweep", "python -m benchmarks.sweep", found)
+        report.write()
 
 
 if __name__ == "__main__":
