@@ -88,7 +88,7 @@ WRONG_TEXTS: dict[str, tuple[str, ...]] = {
     "spec.decisions.webhook.url": ("backend", "ftp://backend", "https://", "https://a b"),
     "spec.redis.keyPrefix": ("{a}", "a b"),
     "spec.version": ("a/b", "-x", ".x"),
-    "spec.image.repository": ("Registry/x", "x:", "x@sha256:0"),
+    "spec.image.repository": ("Registry/x", "x:", "a b"),
     "spec.kafka.topics.eventsUp.name": ("..", "a b", "ä"),
     "spec.template.container.resources.requests.*": ("1 Gi", "-1", "x"),
     "spec.template.container.env[].name": ("1X", "A=B"),

@@ -49,6 +49,24 @@ MANY_NAMES = {
 
 ROWS = [
     Row("", "the name must have at most 40", {"metadata.name": "c" * 41}, {"metadata.name": "c" * 40}),
+    # image
+    *(
+        Row(
+            "spec.image",
+            "repository must be an image without tag or digest",
+            {"spec.image.repository": wrong},
+            {"spec.image.repository": right},
+        )
+        for wrong, right in (
+            ("registry.example/gateway:1.0", "registry.example:5000/gateway"),
+            ("gateway:1.0", "gateway"),
+            ("localhost:5000", "localhost:5000/gateway"),
+            ("registry.example/gateway@sha256:00", "registry.example/a/b.c/d_e/f__g/h--i"),
+            ("registry.example/Team/gateway", "registry-1.example/team/gateway"),
+            ("registry.example//gateway", "10.0.0.1:80/gateway"),
+            ("registry.example/team:1/gateway", "team/gateway"),
+        )
+    ),
     # listeners
     Row("spec.listeners[]", "name admin is taken", {f"{TLS}.name": "admin"}, {f"{TLS}.name": "admins"}),
     Row(
@@ -86,6 +104,18 @@ ROWS = [
         {"spec.service.type": "ClusterIP", "spec.service.loadBalancerClass": REMOVED, "spec.service.sourceRanges": []},
     ),
     Row("spec.service", "PROXY protocol is not available yet", {"spec.service.proxyProtocol": "V2"}),
+    Row(
+        "spec.service",
+        "keys of annotations must be",
+        {"spec.service.annotations": {"a/b/c": ""}},
+        {"spec.service.annotations": {"service.beta.example.org/type_of.lb": "external, x=y"}},
+    ),
+    Row(
+        "spec.service",
+        "annotations under chargegateway.io/",
+        {"spec.service.annotations": {"chargegateway.io/wish": "x"}},
+        {"spec.service.annotations": {"example.org/chargegateway.io": "x"}},
+    ),
     # decisions
     Row("spec.decisions", "type Webhook needs webhook", {"spec.decisions.webhook": REMOVED}),
     Row(
@@ -178,6 +208,17 @@ ROWS = [
         {"spec.redis.passwordSecretRef": REMOVED},
         {"spec.redis.passwordSecretRef": REMOVED, "spec.redis.username": REMOVED},
     ),
+    *(
+        Row("spec.redis", "keyPrefix must not contain", {"spec.redis.keyPrefix": wrong}, {"spec.redis.keyPrefix": right})
+        for wrong, right in (
+            ("eu:conn:", "eu:"),
+            ("conn:", "conn-"),
+            ("eu:pod:1:", "eu:p:1:"),
+            ("xpartition:", "xpartition"),
+            ("eu.station:", "eu.stations:"),
+            ("run:x", "runs:x"),
+        )
+    ),
     # commands and numbers of pods
     Row(
         "spec.commands",
@@ -259,6 +300,19 @@ ROWS = [
         "annotations under chargegateway.io/",
         {f"{POD}.annotations": {"chargegateway.io/command-partitions": "0-127"}},
         {f"{POD}.annotations": {"example.org/chargegateway.io": ""}},
+    ),
+    Row(POD, "keys of nodeSelector must be", {f"{POD}.nodeSelector": {"disk type": "ssd"}}, {f"{POD}.nodeSelector": {"a.b/disk": "ssd"}}),
+    Row(
+        POD,
+        "keys of serviceAccountAnnotations must be",
+        {f"{POD}.serviceAccountAnnotations": {"/role": "x"}},
+        {f"{POD}.serviceAccountAnnotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x"}},
+    ),
+    Row(
+        POD,
+        "serviceAccountAnnotations under chargegateway.io/",
+        {f"{POD}.serviceAccountAnnotations": {"chargegateway.io/wish": "x"}},
+        {f"{POD}.serviceAccountAnnotations": {"chargegateway.io": "x"}},
     ),
     Row(
         "spec.template.container.env[]",

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ocpp_contract.names import Topics
+from ocpp_contract.ids import ChargePointId, Partition, PodName
+from ocpp_contract.names import Keys, Topics
 from ocpp_gateway import settings as gateway
 from ocpp_operator.core import gateway_settings
 from ocpp_operator.core.fields import seconds
@@ -155,6 +156,24 @@ def test_every_secret_that_is_read_is_known() -> None:
         redis=MINIMAL["redis"] | {"passwordSecretRef": {"name": "f", "key": "k"}},
     )
     assert spec.secrets() == set("abcdef")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        Keys().conn(ChargePointId("CP1")),
+        Keys().pod(PodName("city-1")),
+        Keys().partition(Partition(7)),
+        Keys().station(ChargePointId("CP1")),
+        Keys().run("0123"),
+    ],
+)
+def test_a_prefix_under_which_another_resource_would_find_keys_of_its_own_is_refused(key: str) -> None:
+    """`eu:` beside `eu:conn:`: the sweep of the former would take `eu:conn:conn:CP1` for a station whose pod is gone."""
+    kind = key[: key.index(":") + 1]
+    for prefix in (kind, f"eu:{kind}", f"eu:{kind}west:"):
+        assert complaints(redis={"addresses": ["a:1"], "keyPrefix": prefix})[0].startswith("spec.redis.keyPrefix:")
+    assert read(redis={"addresses": ["a:1"], "keyPrefix": "eu:west:"}).redis.key_prefix == "eu:west:"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ let in. Rules about changes (`oldSelf`) only the API server can judge. `core/crd
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -166,6 +166,23 @@ class SecretRef(Group):
     name: ObjectName = Field(description="Name of the Secret.")
 
 
-def keys_are_labels(names: Iterable[str]) -> bool:
-    """Whether all keys are such as Kubernetes allows for labels and annotations."""
-    return all(re.fullmatch(LABEL_KEY, name) for name in names)
+def kubernetes_keys(field: str) -> Rule:
+    """The rule for a map whose keys become those of labels or annotations."""
+    return Rule(
+        f"self.{to_camel(field)}.all(key, key.matches('^{LABEL_KEY}$'))",
+        f"keys of {to_camel(field)} must be such as Kubernetes allows (prefix/name)",
+        f".{to_camel(field)}",
+        lambda group: all(re.fullmatch(LABEL_KEY, key) for key in getattr(group, field)),
+    )
+
+
+def not_the_operators(field: str, prefixes: tuple[str, ...], because: str) -> Rule:
+    """The rule for a map with such keys, of which those with `prefixes` are ours to write."""
+    foreign = " && ".join(f"!key.startsWith('{prefix}')" for prefix in prefixes)
+    return Rule(
+        f"self.{to_camel(field)}.all(key, {foreign})",
+        f"{to_camel(field)} under {' and '.join(prefixes)} are the operator's: {because}",
+        f".{to_camel(field)}",
+        lambda group: not any(key.startswith(prefixes) for key in getattr(group, field)),
+        "FieldValueForbidden",
+    )

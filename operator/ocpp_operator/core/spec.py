@@ -160,7 +160,9 @@ class Spec(Group):
     )
     rollout: Rollout = Field(Rollout(), description="How pods are replaced when image or settings change.")
     autoscaling: Autoscaling | None = Field(
-        None, description="A HorizontalPodAutoscaler by connections; without it spec.replicas is yours."
+        None,
+        description="A HorizontalPodAutoscaler by connections; without it spec.replicas is yours. The cluster must serve the pods' "
+        "metric chargegateway_connections as custom.metrics.k8s.io (docs/kubernetes.md).",
     )
     disruption: Disruption = Field(Disruption(), description="What evictions may do at once.")
     template: Template = Field(
@@ -168,8 +170,8 @@ class Spec(Group):
     )
     network_policy: Switch = Field(
         "Enabled",
-        description="A NetworkPolicy that lets in stations on the listeners' ports, and the operator and Prometheus on the "
-        "admin port.",
+        description="A NetworkPolicy that lets in stations on the listeners' ports, and pods of this cluster on the admin port; "
+        "and out to pods of this cluster, DNS and the ports that this resource names.",
     )
     monitoring: Monitoring = Field(Monitoring(), description="How the gateway is watched.")
 

@@ -10,6 +10,9 @@ from pydantic import Field, StringConstraints
 from ocpp_contract import names
 from ocpp_operator.core.fields import SERVER, SET, Duration, Group, Rule, SecretKeyRef, duration
 
+_KINDS = "(conn|pod|partition|station|run):"
+"""What keys go on with behind the prefix (`ocpp_contract.names.Keys`)."""
+
 
 class RedisTls(Group):
     """TLS towards the store."""
@@ -60,6 +63,13 @@ class Redis(Group):
             ".passwordSecretRef",
             lambda self: self.username is None or self.password_secret_ref is not None,
             "FieldValueRequired",
+        ),
+        Rule(
+            f"!self.keyPrefix.matches('{_KINDS}')",
+            "keyPrefix must not contain conn:, pod:, partition:, station: or run: - keys under it would be taken for those of "
+            "a resource whose prefix is what stands before",
+            ".keyPrefix",
+            lambda self: re.search(_KINDS, self.key_prefix) is None,
         ),
         Rule(
             "self.keyPrefix == oldSelf.keyPrefix",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -9,7 +10,6 @@ from pydantic import Field
 
 from ocpp_operator.core.fields import (
     BY_NAME,
-    LABEL_KEY,
     Annotations,
     Duration,
     Group,
@@ -19,12 +19,16 @@ from ocpp_operator.core.fields import (
     Rule,
     SecretRef,
     duration,
-    keys_are_labels,
+    kubernetes_keys,
+    not_the_operators,
 )
 
 _ENVELOPE = 8_192
 """More than an event adds to the message that it carries whole."""
 _MAX_RECORD = 1_048_576
+_PART = "[a-z0-9]+(([.]|__?|-+)[a-z0-9]+)*"
+_REPOSITORY = f"([a-zA-Z0-9]+(([.]|-+)[a-zA-Z0-9]+)*(:[0-9]{{1,5}})?/)?{_PART}(/{_PART})*"
+"""As container runtimes read one: a host, which alone may have a port, and parts in lower case."""
 
 Switch = Literal["Enabled", "Disabled"]
 
@@ -36,7 +40,7 @@ class Image(Group):
         None,
         min_length=1,
         max_length=255,
-        pattern=r"^[a-z0-9]([a-zA-Z0-9._/:-]*[a-zA-Z0-9])?$",
+        pattern=r"^[a-z0-9]([a-zA-Z0-9._/:@-]*[a-zA-Z0-9])?$",
         description="Image repository of the gateway, without a tag: the tag is the version. By default the one that the "
         "operator was installed with.",
     )
@@ -48,6 +52,16 @@ class Image(Group):
         max_length=8,
         json_schema_extra=BY_NAME,
         description="Secrets with which the image is pulled (kubernetes.io/dockerconfigjson).",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!has(self.repository) || self.repository.matches('^{_REPOSITORY}$')",
+            "repository must be an image without tag or digest, such as registry.example:5000/team/gateway: the tag is "
+            "spec.version",
+            ".repository",
+            lambda self: self.repository is None or re.fullmatch(_REPOSITORY, self.repository) is not None,
+        ),
     )
 
 
@@ -114,7 +128,7 @@ class Rollout(Group):
 
 
 class Autoscaling(Group):
-    """A HorizontalPodAutoscaler by connections."""
+    """A HorizontalPodAutoscaler by connections: the pods' metric chargegateway_connections, served as custom.metrics.k8s.io."""
 
     min_replicas: int = Field(2, ge=1, le=1023, description="Fewest pods.")
     max_replicas: int = Field(ge=1, le=1023, description="Most pods.")
@@ -183,32 +197,13 @@ class PodTemplate(Group):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            f"self.labels.all(key, key.matches('^{LABEL_KEY}$'))",
-            "keys of labels must be such as Kubernetes allows (prefix/name)",
-            ".labels",
-            lambda self: keys_are_labels(self.labels),
-        ),
-        Rule(
-            "self.labels.all(key, !key.startsWith('chargegateway.io/') && !key.startsWith('app.kubernetes.io/'))",
-            "labels under chargegateway.io/ and app.kubernetes.io/ are the operator's: it finds its pods by them",
-            ".labels",
-            lambda self: not any(key.startswith(("chargegateway.io/", "app.kubernetes.io/")) for key in self.labels),
-            "FieldValueForbidden",
-        ),
-        Rule(
-            f"self.annotations.all(key, key.matches('^{LABEL_KEY}$'))",
-            "keys of annotations must be such as Kubernetes allows (prefix/name)",
-            ".annotations",
-            lambda self: keys_are_labels(self.annotations),
-        ),
-        Rule(
-            "self.annotations.all(key, !key.startsWith('chargegateway.io/'))",
-            "annotations under chargegateway.io/ are the operator's: they tell pods what to serve",
-            ".annotations",
-            lambda self: not any(key.startswith("chargegateway.io/") for key in self.annotations),
-            "FieldValueForbidden",
-        ),
+        kubernetes_keys("labels"),
+        not_the_operators("labels", ("chargegateway.io/", "app.kubernetes.io/"), "it finds its pods by them"),
+        kubernetes_keys("annotations"),
+        not_the_operators("annotations", ("chargegateway.io/",), "they tell pods what to serve"),
+        kubernetes_keys("node_selector"),
+        kubernetes_keys("service_account_annotations"),
+        not_the_operators("service_account_annotations", ("chargegateway.io/",), "it knows by them what it wrote"),
     )
 
 
@@ -257,7 +252,8 @@ class ContainerTemplate(Group):
         (),
         max_length=64,
         json_schema_extra=BY_NAME,
-        description="Further environment variables, such as proxies; none that begins CHARGEGATEWAY_.",
+        description="Further environment variables, such as TZ; none that begins CHARGEGATEWAY_. The gateway's own settings "
+        "are fields of this resource, and it uses no proxy.",
     )
 
 

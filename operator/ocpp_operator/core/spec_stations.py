@@ -17,6 +17,8 @@ from ocpp_operator.core.fields import (
     SecretKeyRef,
     SecretRef,
     duration,
+    kubernetes_keys,
+    not_the_operators,
 )
 from ocpp_operator.core.names import FIRST_PORT
 
@@ -152,6 +154,8 @@ class Service(Group):
             lambda self: self.proxy_protocol != "V2",
             "FieldValueForbidden",
         ),
+        kubernetes_keys("annotations"),
+        not_the_operators("annotations", ("chargegateway.io/",), "it knows by them what it wrote"),
     )
 
 

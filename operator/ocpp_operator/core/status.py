@@ -39,7 +39,7 @@ class Address(Group):
 class Partitions(Group):
     """Mailbox partitions."""
 
-    assigned: Count | None = Field(None, description="Partitions that a pod has been told to serve.")
+    assigned: Count | None = Field(None, description="Partitions that a living pod holds: a lease on each is running.")
     unowned: Count | None = Field(
         None, description="Partitions that no pod is able to serve: commands in them wait. Above 0 somebody must look."
     )
@@ -62,12 +62,11 @@ class PodReport(Group):
     name: str = Field(description="Name of the pod.")
     pool: str | None = Field(None, description="Its pool.")
     reason: str | None = Field(
-        None, description="What is the matter, in one CamelCase word (Draining, Silent, NotReady)."
+        None, description="What is the matter, in one CamelCase word (Waiting, Draining, AssignmentPending, NotReady)."
     )
     message: str | None = Field(None, description="What is the matter, for people.")
     connections: Count | None = Field(None, description="Stations still connected; falls while the pod drains.")
     partitions: str | None = Field(None, description='Partitions it was told to serve, as in "0-41,96".')
-    since: Time | None = Field(None, description="Since when.")
 
 
 class Sweep(Group):
