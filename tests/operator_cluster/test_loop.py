@@ -290,19 +290,28 @@ async def test_a_paused_resource_is_left_alone(place: Place) -> None:
     await eventually(back)
 
 
-async def test_somebody_elses_object_of_the_same_name_is_named_and_not_touched(place: Place) -> None:
-    foreign = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "city-settings"},
-        "data": {"theirs": "yes"},
+async def test_somebody_elses_objects_of_the_same_names_are_named_and_not_touched(place: Place) -> None:
+    core, theirs = f"/api/v1/namespaces/{place.namespace}", {"theirs": "eWVz"}
+    taken = {
+        "ConfigMap city-settings": "configmaps",
+        "Secret city-internal": "secrets",
+        "ConfigMap city-plan": "configmaps",
     }
-    path = f"/api/v1/namespaces/{place.namespace}/configmaps"
-    await place.request("POST", path, foreign)
+    for words, plural in taken.items():
+        kind, name = words.split()
+        foreign = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": theirs}
+        await place.request("POST", f"{core}/{plural}", foreign)
     await place.apply(place.resource())
-    told = await place.condition("city", "Degraded", "True", "NameTaken")
-    assert told["message"].startswith("ConfigMap city-settings exists and is not ours")
-    there = await place.request("GET", f"{path}/city-settings")
-    assert there["data"] == {"theirs": "yes"}
-    await place.request("DELETE", f"{path}/city-settings")
+
+    async def named() -> str:
+        told = await place.condition("city", "Degraded", "True", "NameTaken")
+        words = " ".join(told["message"].split()[:2])
+        assert " exists and is not ours" in told["message"]
+        return words if words in taken else ""
+
+    while taken:  # the message names one at a time
+        words = await eventually(named)
+        path = f"{core}/{taken.pop(words)}/{words.split()[1]}"
+        assert (await place.request("GET", path))["data"] == theirs
+        await place.request("DELETE", path)
     await place.condition("city", "Ready", "True")

@@ -98,11 +98,11 @@ def test_absence_through_the_stores_fault_never_adds_up() -> None:
 def test_a_store_that_comes_back_empty_moves_no_partitions_of_pods_that_write_their_records_again() -> None:
     absences, pods = fleet.Absences(), fleet.pods_of([raw("a"), raw("b")])
     both = {PodName(name): record(name, generation=0) for name in "ab"}
-    first = planner.plan(Plan(), fleet.planned(pods, both, absences.look(pods, both, RUN, 0.0)), 8, 0.0)
+    first = planner.plan(Plan(), fleet.planned(pods, both, absences.look(pods, both, RUN, 0.0), 0), 8, 0.0)
     before = after = first.plan
     for now in range(1, 7):  # "a" renews at once, "b" was about to in 5 s
         there = both if now == 6 else {PodName("a"): both[PodName("a")]}
-        seen = fleet.planned(pods, there, absences.look(pods, there, frozenset({"run-2"}), float(now)))
+        seen = fleet.planned(pods, there, absences.look(pods, there, frozenset({"run-2"}), float(now)), 3)
         after = planner.plan(after, seen, 8, float(now)).plan
     assert after.seats == before.seats
 
@@ -110,7 +110,7 @@ def test_a_store_that_comes_back_empty_moves_no_partitions_of_pods_that_write_th
 def test_the_record_of_a_predecessor_of_the_same_name_is_none_of_the_pods() -> None:
     pods = fleet.pods_of([raw("a", uid="second")])
     records = {PodName("a"): record("a", uid="first")}
-    [seen] = fleet.planned(pods, records, {"second": 5.0})
+    [seen] = fleet.planned(pods, records, {"second": 5.0}, 3)
     assert (seen.incarnation, seen.absent_since) == (None, 5.0)
 
 
@@ -119,13 +119,31 @@ def test_a_pod_leaves_when_kubernetes_or_the_pod_itself_says_so() -> None:
     deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     pods = fleet.pods_of([deleted, raw("b"), raw("c")])
     records = {PodName("a"): record("a"), PodName("b"): record("b", draining=True), PodName("c"): record("c")}
-    assert [pod.leaving for pod in fleet.planned(pods, records, {})] == [True, True, False]
+    assert [pod.leaving for pod in fleet.planned(pods, records, {}, 3)] == [True, True, False]
 
 
 def test_the_generation_is_the_highest_that_the_pod_knows_or_was_told() -> None:
     pods = fleet.pods_of([raw("a", annotations=told(9, 1)), raw("b", annotations=told(2, 2)), raw("c")])
     records = {PodName(name): record(name) for name in "abc"}
-    assert [pod.generation for pod in fleet.planned(pods, records, {})] == [9, 3, 3]
+    assert [pod.generation for pod in fleet.planned(pods, records, {}, 3)] == [9, 3, 3]
+
+
+def test_a_generation_that_only_a_person_can_have_written_counts_for_nothing() -> None:
+    broken = fleet.pods_of([raw("a", annotations=told(10**18 - 1, 1))])
+    [seen] = fleet.planned(broken, {PodName("a"): record("a")}, {}, 7)
+    assert seen.generation == 3
+    plan = Plan(7, {PodName("a"): Seat("uid-a", 7, frozenset({Partition(1)}))})
+    after = planner.plan(plan, [seen], 2, 0.0).plan
+    assert after.generation == 8
+    assert fleet.to_tell(broken, after)
+    # Unless its pod was faster: then nothing below it reaches the pod any more.
+    [heard] = fleet.planned(broken, {PodName("a"): record("a", generation=10**18 - 1)}, {}, 7)
+    assert heard.generation == 10**18 - 1
+
+
+def test_a_restored_backup_counts_what_the_pods_were_told() -> None:
+    later = fleet.pods_of([raw("a", annotations=told(5_000, 1))])
+    assert [pod.generation for pod in fleet.planned(later, {}, {}, 7)] == [5_000]
 
 
 def test_only_those_whose_seat_changed_are_told() -> None:

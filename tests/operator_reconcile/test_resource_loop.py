@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
 
+from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Forbidden
 from ocpp_operator.adapters.metrics import Metrics
 from ocpp_operator.core import kinds, names
+from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.mirror import Key, Mirror
+from ocpp_operator.reconcile import brokers
 from ocpp_operator.reconcile.resource import ResourceLoop
 from ocpp_operator.reconcile.secret_book import SecretBook
 from ocpp_operator.reconcile.surroundings import Surroundings
@@ -33,13 +37,29 @@ class Passes(Vitals):
         self.ended.set()
 
 
-class Place:
-    """A loop without any server: nothing here may be asked."""
+class Busy:
+    """An API server that answers nothing else just now."""
 
-    def __init__(self) -> None:
+    def __init__(self, refusal: ClusterError) -> None:
+        self.refusal = refusal
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any]:
+        raise self.refusal
+
+    async def apply_status(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**CITY.raw, "metadata": {**CITY.raw["metadata"], "resourceVersion": "9"}, "status": manifest["status"]}
+
+    async def event(self, *told: object) -> None:
+        """Nobody listens."""
+
+
+class Place:
+    """A loop without any server, unless one is given: nothing here may be asked."""
+
+    def __init__(self, cluster: object = None) -> None:
         self.now, self.mirror, self.vitals = 100.0, Mirror(), Passes()
         around = Surroundings(
-            Settings(), cast(Any, None), self.mirror, SecretBook(lambda _: None), Metrics(), self.vitals, lambda: None,
+            Settings(), cast(Any, cluster), self.mirror, SecretBook(lambda _: None), Metrics(), self.vitals, lambda: None,
             monotonic=lambda: self.now,
         )  # fmt: skip
         complete = asyncio.Event()
@@ -63,6 +83,28 @@ async def test_a_status_that_was_held_back_does_not_hurry_a_loop_that_writes_non
     whole = await place.loop._pass(place.leaving)
     assert not whole
     assert place.loop._until_next(whole) > 60
+
+
+@pytest.mark.parametrize(
+    ("refusal", "pause"),
+    [
+        (ApiUnavailable("too many requests", 429, retry_after=4.0), 4),
+        (ApiUnavailable("no answer within 10s"), 1),
+        (Forbidden("secrets is forbidden"), 10),
+    ],
+)
+async def test_a_new_resource_waits_for_its_children_no_longer_than_it_must(
+    monkeypatch: pytest.MonkeyPatch, refusal: ClusterError, pause: float
+) -> None:
+    monkeypatch.setattr(brokers, "TIMEOUT", 0.3)
+    place = Place(Busy(refusal))
+    nowhere = {"kafka": {"bootstrapServers": "127.0.0.1:1"}, "redis": {"addresses": ["127.0.0.1:1"]}}
+    raw = {**CITY.raw, "spec": CITY.raw["spec"] | nowhere}
+    whole = await place.loop._pass(raw)
+    assert place.loop._brokers.next_look > place.now
+    place.loop._brokers._next = place.now + 60  # and all is well with them
+    assert whole
+    assert place.loop._until_next(whole) == pause
 
 
 async def test_keys_and_mailboxes_of_pods_that_outlive_their_resource_stay(caplog: pytest.LogCaptureFixture) -> None:

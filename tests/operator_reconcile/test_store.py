@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -61,7 +61,7 @@ class Server:
             shown = {name}
         return Listing(tuple(self.pods[name] for name in sorted(shown & self.pods.keys())), "1")
 
-    def seen(self) -> list[GatewayPod]:
+    def seen(self) -> Sequence[GatewayPod]:
         return fleet.pods_of(self.pods[name] for name in self.listed & self.pods.keys())
 
 
@@ -89,6 +89,11 @@ class Place:
         self.store.keep_sweeping(self.server.seen(), "token")
         if self.store._walk is not None:
             await asyncio.wait((self.store._walk,))
+
+    def swept(self) -> tuple[int, int] | None:
+        """Entries looked at and removed by the last walk through all of them."""
+        swept = self.store.swept
+        return None if swept is None else (swept.scanned, swept.removed)
 
     def holders(self) -> dict[Partition, Incarnation]:
         assert self.store.view is not None
@@ -137,8 +142,7 @@ async def test_a_pod_that_shows_no_stations_hides_neither_the_sweep_nor_the_othe
     await place.look()
     await place.sweep()
     assert place.redis.stations() == {f"{A.pod}-{number}" for number in range(3)}
-    assert place.store.swept is not None
-    assert (place.store.swept.scanned, place.store.swept.removed) == (6, 3)
+    assert place.swept() == (6, 3)
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(told) == 1
     assert told[0].startswith(f"1 pods did not show their stations, which are compared another time: {A.pod} (pod at")
@@ -154,7 +158,7 @@ async def test_entries_of_the_dead_are_swept_after_a_walk_that_was_cut_short(pla
     place.server.refusal = ApiUnavailable("no answer")
     place.redis.registers(B, "other")
     await place.sweep()
-    assert place.store.swept is None
+    assert place.swept() is None
     place.server.refusal = None
     place.server.runs(B, HERE)
     await place.sweep()
@@ -162,7 +166,7 @@ async def test_entries_of_the_dead_are_swept_after_a_walk_that_was_cut_short(pla
     place.now += reconcile_store._SWEEP_AGAIN
     await place.sweep()
     assert place.redis.stations() == {"other"}
-    assert place.store.swept is not None
+    assert place.swept() is not None
     assert not place.store._gone
 
     # From now on at once.

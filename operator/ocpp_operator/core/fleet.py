@@ -168,11 +168,16 @@ def own_record(pod: GatewayPod, records: Mapping[PodName, PodRecord]) -> PodReco
     return record if record is not None and record.incarnation.uid == pod.uid else None
 
 
+FAR: Final = 1_000_000_000
+"""Generations. Each plan counts one, so an annotation so far above all that is stored and acknowledged was not written by us."""
+
+
 def planned(
-    pods: Sequence[GatewayPod], records: Mapping[PodName, PodRecord], absent: Mapping[str, float]
+    pods: Sequence[GatewayPod], records: Mapping[PodName, PodRecord], absent: Mapping[str, float], stored: int
 ) -> list[plan.Pod]:
-    """The pods as the planner wants them."""
+    """The pods as the planner wants them. `stored`: generation of the stored plan."""
     seen = []
+    known = max([stored, *(record.generation for pod in pods if (record := own_record(pod, records)) is not None)])
     for pod in pods:
         record = own_record(pod, records)
         seen.append(
@@ -181,7 +186,10 @@ def planned(
                 uid=pod.uid,
                 incarnation=None if record is None else record.incarnation,
                 # What it was told counts too: an annotation of ours may be newer than the stored plan (a restored backup).
-                generation=max(pod.told_generation, 0 if record is None else record.generation),
+                generation=max(
+                    pod.told_generation if pod.told_generation <= known + FAR else 0,
+                    0 if record is None else record.generation,
+                ),
                 leaving=pod.deleting or (record is not None and record.draining),
                 absent_since=absent.get(pod.uid),
             )

@@ -22,15 +22,20 @@ from ocpp_contract.errors import ContractError
 from ocpp_operator.adapters.api_errors import ClusterError, Conflict, NotFound
 from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.adapters.directory import StoreView
-from ocpp_operator.core import fleet, kinds, names, stored_plan
+from ocpp_operator.core import drift, fleet, kinds, names, stored_plan
 from ocpp_operator.core import plan as planner
+from ocpp_operator.core.findings import Trouble
 from ocpp_operator.core.fleet import GatewayPod
 from ocpp_operator.core.manifests.plan_config_map import build as plan_config_map
 from ocpp_operator.core.mirror import Key, Mirror
 from ocpp_operator.core.reminders import Reminders
 from ocpp_operator.core.spec import Resource
+from ocpp_operator.reconcile.children import is_ours, name_taken
 
 log = logging.getLogger(__name__)
+
+_TAKEN_AGAIN = 5.0
+"""Seconds between looks at a ConfigMap of our name that is somebody else's: no watch of ours shows it."""
 
 
 class PlanBook:
@@ -41,16 +46,23 @@ class PlanBook:
         self._mirror = mirror
         self._key = key
         self.plan = planner.Plan()
+        self.trouble: Trouble | None = None
+        """The ConfigMap is somebody else's: nothing can be stored, so nothing may be planned."""
         self._version: str | None = None
         self._read = False
+        self._taken_until = float("-inf")
+        self._amiss: str | None = None
+        """Why the ConfigMap has to be written even if the plan stays as it is."""
         self._reminders = Reminders()
 
-    async def read(self, pods: Sequence[GatewayPod]) -> None:
-        """What was stored, the first time and after somebody else wrote it. Raises ClusterError."""
-        if self._read:
+    async def read(self, resource: Resource, pods: Sequence[GatewayPod], now: float) -> None:
+        """What was stored, the first time and after somebody else wrote it. Afterwards there may be `trouble`. Raises ClusterError."""
+        if self._read or (self.trouble is not None and now < self._taken_until):
             return
+        name = names.plan(self._key.name)
+        self._amiss = None
         try:
-            there = await self._cluster.get(kinds.CONFIG_MAP, self._key.namespace, names.plan(self._key.name))
+            there = await self._cluster.get(kinds.CONFIG_MAP, self._key.namespace, name)
         except NotFound:
             # Deleted by hand, or never written. What we went on with is as good; a process that just began has the pods'
             # own annotations, which never say more than was stored.
@@ -58,9 +70,17 @@ class PlanBook:
             if not self.plan.seats:
                 self.plan = fleet.told(pods)
         else:
+            if not is_ours(resource, there):
+                self.trouble = Trouble("NameTaken", name_taken(kinds.CONFIG_MAP, name))
+                self._taken_until = now + _TAKEN_AGAIN
+                return
+            # Without its labels no watch shows it, and it would be read in each pass.
+            if lost := drift.differences(plan_config_map(resource, {}), there):
+                self._amiss = f"{', '.join(lost)} set right"
             self._version = there["metadata"]["resourceVersion"]
+            self._mirror.note(kinds.CONFIG_MAP, "MODIFIED", there)
             self.plan = self._parsed(there, pods)
-        self._read = True
+        self.trouble, self._read = None, True
 
     def notice(self) -> None:
         """The ConfigMap may have been edited or deleted by hand: then read it again before anything is decided."""
@@ -77,23 +97,26 @@ class PlanBook:
                 "the stored plan cannot be read, going on from the pods' annotations: %s", error,
                 extra={"resource": str(self._key)},
             )  # fmt: skip
+            # Not left as it is: with the next restart the pods may have changed, and their annotations be all that is known.
+            self._amiss = "what was stored could not be read"
             return fleet.told(pods)
 
     async def follow(self, resource: Resource, planned: planner.Planned, now: datetime) -> None:
         """Go on with the next plan; stored first if it says something new. Raises Conflict when another operator was faster."""
         following = planned.plan
         changed = (following.generation, following.seats) != (self.plan.generation, self.plan.seats)
-        if changed or (self._version is None and following.seats):
-            stored = stored_plan.StoredPlan(following, resource.spec.commands.partitions, planned.reason, now)
+        if changed or self._amiss is not None or (self._version is None and following.seats):
+            reason = planned.reason if self._amiss is None else f"{planned.reason}; {self._amiss}"
+            stored = stored_plan.StoredPlan(following, resource.spec.commands.partitions, reason, now)
             manifest = plan_config_map(resource, stored_plan.to_data(stored))
             try:
                 written = await self._cluster.store(manifest, self._version)
             except (Conflict, NotFound):
                 self._read = False
                 raise
-            self._version = written["metadata"]["resourceVersion"]
+            self._version, self._amiss = written["metadata"]["resourceVersion"], None
             self._mirror.note(kinds.CONFIG_MAP, "MODIFIED", written)
-            log.info("plan %d: %s", following.generation, planned.reason, extra={"resource": str(self._key)})
+            log.info("plan %d: %s", following.generation, reason, extra={"resource": str(self._key)})
         self.plan = following
 
     async def tell(self, pods: Sequence[GatewayPod]) -> int:

@@ -51,8 +51,8 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 0.1
 _BACKOFF = 1.0
 _BACKOFF_MAX = 60.0
-_REFUSED_AGAIN = 10.0
-"""Seconds after which a child that was refused is tried again: a quota or an admission webhook may have changed its mind."""
+_FORBIDDEN_AGAIN = 10.0
+"""Seconds after which the children are tried again when we may not even read what we need for them."""
 _FIRST_PLAN_PATIENCE = 10.0
 """Seconds that the very first plan waits for the wished number of pods, so that nothing moves right after the start."""
 
@@ -75,8 +75,8 @@ class ResourceLoop:
         self._uid: str | None = None
         self._first_able: float | None = None
         self._look_again: float | None = None
-        self._refused = False
-        """A child was refused in the last pass."""
+        self._children_again: float | None = None
+        """When children that could not be written or deleted in the last pass are tried again."""
         self._possession: Possession | None = None
         self._last: Resource | None = None
 
@@ -139,8 +139,8 @@ class ResourceLoop:
                 due.append(now + settings.store_interval)
             if self._look_again is not None:
                 due.append(self._look_again)
-            if self._refused:
-                due.append(now + _REFUSED_AGAIN)
+            if self._children_again is not None:
+                due.append(self._children_again)
         if (write := self._reporter.due) is not None:
             due.append(write)
         return max(0.05, min(due) - now)
@@ -180,21 +180,25 @@ class ResourceLoop:
         chosen = self._chosen(resource)
         taken = self._store.taken or self._brokers.taken
         troubles = [Trouble("MailboxesTaken", taken.message)] if taken is not None else []
-        token, overtaken = None, None
+        token, overtaken, self._children_again = None, None, None
         try:
             token = await self._token(resource)
             troubles += await self._make_children(resource, chosen, token, pods, running=claims.may_run(taken, pods))
+            self._children_again = self._children.again
         except (Conflict, NotFound) as error:
             overtaken = error
         except ClusterError as error:  # a webhook that is away, say: no reason to leave mailboxes without an owner
             log.warning("children are written later: %s", error, extra={"resource": str(self._key)})
             self._around.metrics.error(type(error).__name__)
             troubles.append(Trouble("ChildrenNotWritten", str(error)))
+            pause = (error.retry_after or _BACKOFF) if isinstance(error, ApiUnavailable) else _FORBIDDEN_AGAIN
+            self._children_again = self._around.monotonic() + min(pause, _BACKOFF_MAX)
         await self._assign(resource, pods, may_plan=taken is None)
         if self._store.claimed:  # otherwise the entries may be another resource's
             self._store.keep_sweeping(pods, token)
         troubles += self._around.secrets.troubles(self._key) or access.missing(resource, self._contents)
-        troubles += [trouble for trouble in (self._brokers.trouble, self._store.trouble) if trouble is not None]
+        met = (self._book.trouble, self._brokers.trouble, self._store.trouble)
+        troubles += [trouble for trouble in met if trouble is not None]
         found = self._found(resource, chosen, pods, troubles, written=overtaken is None)
         await self._reporter.report(raw, findings.report(resource, found, self._now()))
         if overtaken is not None:
@@ -254,7 +258,6 @@ class ResourceLoop:
             records = self._store.view.records if self._store.view is not None else {}
             await self._book.price(pods, fleet.costs(pods, records))
         troubles = await self._children.make(resource, wished)
-        self._refused = bool(troubles)
         kept = [(kinds.CONFIG_MAP, names.plan(resource.name))]
         kept += [
             (kinds.REVISION, revision["metadata"]["name"])
@@ -276,9 +279,9 @@ class ResourceLoop:
         absent = self._absences.look(pods, view.records, view.runs, now)
         if may_plan and self._store.claimed:
             self._book.notice()
-            await self._book.read(pods)
-            seen = fleet.planned(pods, view.records, absent)
-            if not self._is_early(resource, seen, now):
+            await self._book.read(resource, pods, now)
+            seen = fleet.planned(pods, view.records, absent, self._book.plan.generation)
+            if self._book.trouble is None and not self._is_early(resource, seen, now):
                 planned = planner.plan(self._book.plan, seen, resource.spec.commands.partitions, now)
                 await self._book.follow(resource, planned, self._around.wall())
                 await self._book.tell(pods)
