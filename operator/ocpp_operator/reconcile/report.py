@@ -29,13 +29,17 @@ class Reporter:
         self._around = around
         self._key = key
         self._written: Mapping[str, Any] | None = None
+        self._stored: Mapping[str, Any] = {}
+        """What the API server made of it: fields that its CRD does not know (yet) are gone."""
         self._at = float("-inf")
         self.due: float | None = None
         """When a status that was held back is to be written."""
 
     async def report(self, raw: Mapping[str, Any], news: Report) -> None:
         """Tell the news at once, write the status when it is time. Raises ClusterError."""
-        before = self._written if self._written is not None else (raw.get("status") or {})
+        there = raw.get("status") or {}
+        # While nobody edits it, judged against what was written: fields that are not stored would be written without end.
+        before = self._written if self._written is not None and there == self._stored else there
         self.due = None
         self._around.vitals.tell(self._key, news.status["conditions"], news.unowned)
         if news.status == _known(before, news.status):
@@ -58,9 +62,9 @@ class Reporter:
             stored = await self._around.cluster.apply_status(manifest)
         except NotFound:
             return  # it is being deleted
-        # Judged against what was written, not against what the watch still shows: conditions would change, and be told, again.
+        # Known at once, not only when the watch brings it: conditions would change, and be told, again.
         self._around.mirror.note(kinds.RESOURCE, "MODIFIED", stored)
-        self._written, self._at = news.status, now
+        self._written, self._stored, self._at = news.status, stored.get("status") or {}, now
         for each in news.news:
             await self._around.cluster.event(
                 {**manifest, "metadata": raw["metadata"]},
