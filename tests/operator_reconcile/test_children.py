@@ -9,7 +9,7 @@ import pytest
 
 from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Forbidden, NotFound
 from ocpp_operator.adapters.metrics import Metrics
-from ocpp_operator.core import kinds
+from ocpp_operator.core import drift, kinds
 from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.manifests.metadata import child
 from ocpp_operator.core.mirror import Key, Mirror
@@ -177,3 +177,51 @@ async def test_what_a_webhook_rewrites_is_left_alone_while_only_its_status_chang
     place.mirror.note(kinds.DEPLOYMENT, "MODIFIED", edited)
     await place.make(deployment(2))
     assert place.server.asked == ["apply Deployment", "apply Deployment"]
+
+
+async def test_what_is_in_order_is_compared_again_only_when_it_or_the_wish_changed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+    compare = drift.needs_apply
+
+    def counted(wished: Mapping[str, Any], seen: Mapping[str, Any] | None) -> str | None:
+        compared.append(wished["kind"])
+        return compare(wished, seen)
+
+    async def made(*wished: dict[str, Any]) -> tuple[int, list[str]]:
+        """How many comparisons, and what was written."""
+        compared.clear()
+        place.server.asked.clear()
+        assert await place.make(*wished) == []
+        return len(compared), list(place.server.asked)
+
+    monkeypatch.setattr(drift, "needs_apply", counted)
+    await made(config(a="1"), deployment(2))
+    assert await made(config(a="1"), deployment(2)) == (2, [])  # what was stored is seen for the first time
+    assert await made(config(a="1"), deployment(2)) == (0, [])
+    assert await made(config(a="1"), deployment(3)) == (3, ["apply Deployment"])
+    await made(config(a="1"), deployment(3))
+    assert await made(config(a="1"), deployment(3)) == (0, [])
+
+    there = place.mirror.one(kinds.CONFIG_MAP, KEY.namespace, "city-settings")
+    assert there is not None
+    place.mirror.note(kinds.CONFIG_MAP, "MODIFIED", place.server.stored({**there, "data": {"a": "by hand"}}))
+    assert (await made(config(a="1"), deployment(3)))[1] == ["apply ConfigMap"]
+    await made(config(a="1"), deployment(3))
+    assert await made(config(a="1"), deployment(3)) == (0, [])
+
+    there = place.mirror.one(kinds.DEPLOYMENT, KEY.namespace, "city-gateway")
+    assert there is not None
+    place.mirror.note(kinds.DEPLOYMENT, "DELETED", place.server.stored(there))
+    assert (await made(config(a="1"), deployment(3)))[1] == ["apply Deployment"]
+
+
+async def test_what_was_refused_is_no_order(place: Place) -> None:
+    place.server.refuses[kinds.CONFIG_MAP] = Forbidden("no")
+    for _ in range(3):
+        assert await place.make(config(a="1"), deployment(2)) == ["ChildRefused"]
+    place.server.refuses.clear()
+    place.now += 60
+    assert await place.make(config(a="1"), deployment(2)) == []
+    assert place.server.asked[-1] == "apply ConfigMap"

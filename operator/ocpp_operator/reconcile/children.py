@@ -56,6 +56,8 @@ class Children:
         """Per child that did not become what was wished: fingerprint of the wish, what is left of the difference, and the state
         that came of it."""
         self._refused: dict[tuple[Kind, str], _Refused] = {}
+        self._in_order: tuple[Sequence[Manifest], list[list[Manifest]]] | None = None
+        """What was wished when everything was last found to be so, and what was there."""
         self.again: float | None = None
         """When the next try is due of what the last pass could not write or delete; None: of nothing."""
 
@@ -65,6 +67,12 @@ class Children:
         What failed before comes last: if the API server answers for everything but that, the others get their turn first.
         """
         self.again = None
+        # Passes come every second and find nothing new, and to look for each wished field is most of the work of one. Objects in the
+        # mirror are replaced, never changed, so that equal ones are mostly the very same.
+        there = [self._mirror.of(kind, self._key) for kind in kinds.CHILDREN]
+        if self._in_order == (wished, there):
+            return []
+        self._in_order = None
         troubles = []
         for manifest in sorted(wished, key=lambda manifest: _place(manifest) in self._refused):
             kind, name = _place(manifest)
@@ -82,6 +90,8 @@ class Children:
                 self._refused.pop((kind, name), None)
             else:
                 troubles.append(trouble)
+        if not troubles:
+            self._in_order = wished, there
         return troubles
 
     def _later(self, kind: Kind, name: str, wished: Manifest | None, error: ApiUnavailable) -> Trouble:
