@@ -21,6 +21,7 @@ GIVERS = [
     OPERATOR / "core" / "hindrance.py",
     OPERATOR / "core" / "judgement.py",
     OPERATOR / "core" / "topics_verdict.py",
+    OPERATOR / "core" / "upgrade.py",
     *(OPERATOR / "reconcile").glob("*.py"),
 ]
 CAMEL = re.compile(r"[A-Z][a-z]+([A-Z][a-z]+)*")
@@ -66,6 +67,7 @@ def test_the_reasons_are_found_where_they_are_given() -> None:
         "PartitionsUnowned",
         "NoPods",
         "Newer",
+        "Older",
         "Waiting",
         "Draining",
         "TopicsDiffer",

@@ -12,6 +12,7 @@ from ocpp_operator.core.fleet import pods_of
 from ocpp_operator.core.possession import Possession
 from ocpp_operator.core.spec import Resource
 from ocpp_operator.core.status import Status
+from ocpp_operator.core.upgrade import Upgrade
 from tests.operator_core.test_fleet import raw as pod
 
 NOW = "2026-01-01T00:00:00Z"
@@ -72,6 +73,22 @@ def test_all_is_well() -> None:
     assert made.status["selector"].startswith("app.kubernetes.io/component=gateway,app.kubernetes.io/instance=city,")
     assert made.status["pods"] == []
     assert all(each["observedGeneration"] == 4 for each in made.status["conditions"])
+
+
+@pytest.mark.parametrize(
+    ("offered", "expected"),
+    [
+        ("1.1", ("True", "Newer")),
+        ("1.0", ("True", "Differs")),
+        ("nightly", ("True", "Differs")),
+        ("0.9", ("False", "Older")),
+    ],
+)
+def test_going_back_is_no_upgrade(offered: str, expected: tuple[str, str]) -> None:
+    upgrade = Upgrade(running="1.0", offered=offered)
+    made = report(resource(), found(upgrade=upgrade), NOW)
+    assert conditions(made)["UpgradeAvailable"] == expected
+    assert str(upgrade) in [each["message"] for each in made.status["conditions"]]
 
 
 UNOWNED = Possession(128, frozenset({Partition(5)}), 0, (), {})

@@ -13,6 +13,7 @@ from ocpp_operator.core import template, template_inputs
 from ocpp_operator.core.spec import Resource
 from ocpp_operator.core.template import Chosen, RevisionError, choose, from_revision, render, to_revision
 from ocpp_operator.core.template_inputs import Inputs
+from ocpp_operator.core.upgrade import Upgrade
 from tests.operator_core.manifests import variants
 
 Raw = dict[str, Any]
@@ -73,7 +74,7 @@ def test_the_first_rendering_is_stored_and_used() -> None:
     again = cluster.run(variants.resource("minimal"))
     assert again.write is None
     assert again.rendered == first.rendered
-    assert not again.upgrade_available
+    assert again.upgrade is None
 
 
 def test_a_newer_operator_rolls_nothing_and_says_what_it_would_run() -> None:
@@ -83,8 +84,7 @@ def test_a_newer_operator_rolls_nothing_and_says_what_it_would_run() -> None:
     assert after.write is None
     assert after.rendered == before.rendered
     assert after.rendered.version == "0.2.0"
-    assert after.upgrade_available
-    assert after.upgrade == "0.3.0"
+    assert after.upgrade == Upgrade(running="0.2.0", offered="0.3.0")
 
 
 def test_a_change_of_the_spec_takes_the_newer_rendering_along() -> None:
@@ -95,7 +95,7 @@ def test_a_change_of_the_spec_takes_the_newer_rendering_along() -> None:
     assert after.changed == ("/ocpp/heartbeatInterval",)
     assert after.write is not None
     assert after.write["revision"] == 2
-    assert not after.upgrade_available
+    assert after.upgrade is None
 
 
 def test_a_version_in_the_spec_is_what_runs_whatever_the_operators_is() -> None:

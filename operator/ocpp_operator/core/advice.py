@@ -175,6 +175,15 @@ REASONS: Final[Mapping[str, Advice]] = {
         "the operator would make newer pods; it rolls none for that",
         "set spec.version when it suits you: the pods are replaced one by one",
     ),
+    "Differs": _note(
+        "the operator would make other pods than those that run; it rolls none for that",
+        "nothing has to be done: the next change of the spec that concerns pods takes it along",
+    ),
+    "Older": _note(
+        "the operator would make pods of an older version, as after helm rollback; it rolls none for that, but the next change of the spec "
+        "takes them back",
+        "set spec.version to what runs (status.version) to keep it, or to the older version to go back now",
+    ),
     # Of single pods, in status.pods
     "Waiting": _trouble("a container of the pod waits", "kubectl -n NAMESPACE describe pod of the one that is named"),
     "AssignmentPending": _note("the pod has not applied its latest partitions yet"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from ocpp_operator.core.fleet import GatewayPod
 from ocpp_operator.core.possession import Possession
+from ocpp_operator.core.upgrade import Upgrade
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Found:
     version: str
     generation: int = 0
     """Of the plan."""
-    upgrade: str | None = None
-    """What a newer rendering would bring; None: the pods are what this operator would make."""
+    upgrade: Upgrade | None = None
+    """None: the pods are what this operator would make."""
     deployment: Mapping[str, Any] | None = None
     service: Mapping[str, Any] | None = None
     pods: Sequence[GatewayPod] = ()

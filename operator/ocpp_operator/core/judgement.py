@@ -21,12 +21,7 @@ def conditions(resource: Resource, found: Found) -> list[Condition]:
         _converged(found),
         judge(Type.TOPICS_READY, found.topics.ready, found.topics.reason, found.topics.message),
         _hardened(resource),
-        judge(
-            Type.UPGRADE_AVAILABLE,
-            found.upgrade is not None,
-            "Newer" if found.upgrade else "Current",
-            found.upgrade or "",
-        ),
+        _upgrade(found),
     ]
 
 
@@ -127,6 +122,12 @@ def _converged(found: Found) -> Condition:
         return judge(kind, False, "PartitionsUnowned" if found.pods else "NoPods", str(found.possession))
     converged = found.possession.converged
     return judge(kind, converged, "Converged" if converged else "Moving", str(found.possession))
+
+
+def _upgrade(found: Found) -> Condition:
+    if found.upgrade is None:
+        return judge(Type.UPGRADE_AVAILABLE, False, "Current")
+    return judge(Type.UPGRADE_AVAILABLE, found.upgrade.forwards, found.upgrade.reason, str(found.upgrade))
 
 
 def _hardened(resource: Resource) -> Condition:

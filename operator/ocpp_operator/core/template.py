@@ -22,6 +22,7 @@ from ocpp_operator.core.manifests import pod_template
 from ocpp_operator.core.manifests.metadata import Manifest, child
 from ocpp_operator.core.spec import Resource
 from ocpp_operator.core.template_inputs import Inputs
+from ocpp_operator.core.upgrade import Upgrade
 
 KEPT: Final = 5
 """Revisions, the one in force included."""
@@ -58,18 +59,14 @@ class Chosen:
     rendered: Rendered
     write: Manifest | None
     """The revision to write before anything that follows from it; None: it is stored."""
-    upgrade: str | None
-    """Version that this operator would run, where it would render something else than what is stored."""
+    upgrade: Upgrade | None
+    """Where this operator would render something else than what is stored."""
     stale: tuple[str, ...]
     """Names of revisions to delete, once the one in force is written."""
     kept: tuple[Rendered, ...]
     """In force and before: pods that still run by them need their settings."""
     changed: tuple[str, ...] = ()
     """Fields for which a new one was rendered (JSON pointers); empty also for the very first."""
-
-    @property
-    def upgrade_available(self) -> bool:
-        return self.upgrade is not None
 
 
 def render(resource: Resource, version: str, repository: str) -> Rendered:
@@ -116,7 +113,8 @@ def choose(resource: Resource, revisions: Sequence[Mapping[str, Any]], fresh: Re
         changed = fresh.made_of.changes(stored.made_of)
         if not changed:
             differs = (stored.template, stored.settings) != (fresh.template, fresh.settings)
-            return _chosen(stored, _name(raw), None, ours, fresh.version if differs else None)
+            upgrade = Upgrade(running=stored.version, offered=fresh.version) if differs else None
+            return _chosen(stored, _name(raw), None, ours, upgrade)
     else:
         changed = []
     written = to_revision(resource, fresh, max(map(_number, ours), default=0) + 1)
@@ -128,7 +126,7 @@ def _chosen(
     name: str,
     write: Manifest | None,
     ours: Sequence[Mapping[str, Any]],
-    upgrade: str | None,
+    upgrade: Upgrade | None,
     changed: Sequence[str] = (),
 ) -> Chosen:
     others = [raw for raw in ours if _name(raw) != name]

@@ -331,7 +331,7 @@ class ResourceLoop:
         return Found(
             version=chosen.rendered.version,
             generation=self._book.plan.generation,
-            upgrade=self._upgrade(chosen),
+            upgrade=chosen.upgrade,
             deployment=deployment,
             service=self._around.mirror.one(kinds.SERVICE, self._key.namespace, child),
             pods=pods,
@@ -350,14 +350,6 @@ class ResourceLoop:
         before, generation = (raw.get("status") or {}).get("conditions") or (), raw["metadata"].get("generation", 0)
         said = conditions.holds(before, conditions.Type.STALLED, generation)
         return self._patience.over(raw.get("spec") or {}, hindered, said, self._around.monotonic())
-
-    def _upgrade(self, chosen: template.Chosen) -> str | None:
-        if chosen.upgrade is None:
-            return None
-        return (
-            f"this operator ({self._around.settings.version}) would run version {chosen.upgrade} and render pods anew; they stay at "
-            f"{chosen.rendered.version} until the spec changes (spec.version, for example)"
-        )
 
     # --- the end --------------------------------------------------------------------------------------------------
 

@@ -105,7 +105,7 @@ def test_a_stored_revision_is_the_one_that_was_rendered(known: KubernetesServer,
     assert template.from_revision(stored) == rendered
     chosen = template.choose(resource, [stored], rendered)
     assert chosen.write is None
-    assert not chosen.upgrade_available
+    assert chosen.upgrade is None
 
 
 def test_a_revision_may_get_a_new_number(known: KubernetesServer, namespace: str) -> None:
