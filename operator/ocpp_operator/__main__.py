@@ -26,7 +26,7 @@ from ocpp_operator.adapters.election import LeaderElection, boottime
 from ocpp_operator.adapters.handlers import Watches
 from ocpp_operator.adapters.metrics import Metrics
 from ocpp_operator.adapters.secrets import SecretWatches
-from ocpp_operator.core import kinds
+from ocpp_operator.core import kinds, names
 from ocpp_operator.core.election import Timing
 from ocpp_operator.core.mirror import Mirror
 from ocpp_operator.reconcile.resource import ResourceLoop
@@ -53,8 +53,9 @@ async def run(settings: Settings) -> int:
     _on_signals(stop)
     async with await Connection.open(request_timeout=settings.request_timeout, count=metrics.request) as connection:
         timing = Timing(settings.lease_duration, settings.lease_renew_deadline, settings.lease_retry)
+        served = {names.SERVES_ANNOTATION: ",".join(settings.watch_namespaces) or names.EVERYWHERE}
         election = LeaderElection(
-            connection, settings.lease_namespace, settings.lease_name, settings.identity, timing, vitals.elected
+            connection, settings.lease_namespace, settings.lease_name, settings.identity, timing, vitals.elected, served
         )
         metrics.leader(election.leads)
         admin = AdminServer(settings.admin_host, settings.admin_port, vitals.trouble, lambda: None, metrics.page)

@@ -136,7 +136,7 @@ async def _account(cluster: Any, namespace: str, name: str | None, operator_name
         step = "" if operator_namespace else "name the operator's namespace with --operator-namespace"
         around = [Finding(Level.NOTE, "not looked at", "Forbidden", hidden, step)]
     else:
-        around = diagnosis.operators(leases, datetime.now(UTC))
+        around = diagnosis.operators(leases, datetime.now(UTC), namespace)
     if not found:
         around.insert(
             0, Finding(Level.TROUBLE, "resource", "None", f"there is no ChargeGateway in namespace {namespace}")

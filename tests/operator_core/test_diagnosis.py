@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ocpp_operator import doctor
-from ocpp_operator.core import diagnosis
+from ocpp_operator.core import diagnosis, names
 from ocpp_operator.core.advice import Level
 from ocpp_operator.core.diagnosis import Finding, Seen
 from tests.operator_core.test_fleet import raw as pod
@@ -46,7 +46,7 @@ def test_as_people_read_it(case: Path) -> None:
     examined = doctor.Examined(
         found.namespace, found.name, diagnosis.summary(found.resource), diagnosis.diagnose(found)
     )
-    account = doctor.Account([examined], diagnosis.operators(seen["leases"], NOW))
+    account = doctor.Account([examined], diagnosis.operators(seen["leases"], NOW, found.namespace))
     assert doctor.as_text(account) + "\n" == case.with_suffix(".txt").read_text()
 
 
@@ -147,5 +147,26 @@ def test_a_refusal_to_make_pods_is_told() -> None:
     ],
 )
 def test_who_leads(leases: list[dict[str, Any]], expected: tuple[str, str]) -> None:
-    [finding] = diagnosis.operators(leases, NOW)
+    [finding] = diagnosis.operators(leases, NOW, "grid")
     assert (finding.level.value, finding.reason) == expected
+
+
+def serving(namespaces: str, renewed: str = "2026-01-01T11:59:57.000000Z") -> dict[str, Any]:
+    there = lease(renewed)
+    return {**there, "metadata": {**there["metadata"], "annotations": {names.SERVES_ANNOTATION: namespaces}}}
+
+
+@pytest.mark.parametrize(
+    ("leases", "expected"),
+    [
+        ([serving("*")], ["Leads"]),
+        ([serving("depot,grid"), serving("harbour")], ["Leads"]),
+        ([serving("*"), serving("grid")], ["Leads", "Leads", "SeveralOperators"]),
+        ([serving("*"), serving("grid", "2026-01-01T11:00:00Z")], ["Leads"]),  # it ran once
+        ([serving("*"), serving("harbour")], ["Leads"]),
+        ([serving("harbour")], ["NotServed"]),
+        ([serving("grid"), lease()], ["Leads", "Leads"]),  # of an earlier version: nobody knows
+    ],
+)
+def test_one_operator_serves_a_namespace(leases: list[dict[str, Any]], expected: list[str]) -> None:
+    assert [finding.reason for finding in diagnosis.operators(leases, NOW, "grid")] == expected

@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -36,7 +37,7 @@ def boottime() -> float:
 
 
 class LeaderElection:
-    """One candidate of this process. `replica` is its pod's name.
+    """One candidate of this process. `replica` is its pod's name, `annotations` are written on the Lease with it.
 
     `leading` is set once it leads; `lost` is set when it leads no more, and then the process is to leave. `attempted` is called
     after each request, whatever came of it.
@@ -50,8 +51,10 @@ class LeaderElection:
         replica: str,
         timing: Timing,
         attempted: Callable[[], None] = lambda: None,
+        annotations: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._connection = connection
+        self._annotations = dict(annotations)
         self._namespace, self._name = namespace, name
         self._timing = timing
         self._attempted = attempted
@@ -148,13 +151,13 @@ class LeaderElection:
         body: dict[str, Any] = {"spec": _spec(write.lease)}
         if write.version is None:
             body |= {"apiVersion": LEASE.api_version, "kind": LEASE.kind}
-            body["metadata"] = {"name": self._name, "namespace": self._namespace}
+            body["metadata"] = {"name": self._name, "namespace": self._namespace, "annotations": self._annotations}
             where = path(LEASE, self._namespace)
             request = self._connection.request(
                 "create", LEASE.plural, "POST", where, query=_OWNER, body=body, timeout=limit
             )
         else:
-            body["metadata"] = {"resourceVersion": write.version}
+            body["metadata"] = {"resourceVersion": write.version, "annotations": self._annotations}
             where = path(LEASE, self._namespace, self._name)
             request = self._connection.request(
                 "patch", LEASE.plural, "PATCH", where, query=_OWNER, body=body, content_type=MERGE_PATCH, timeout=limit

@@ -203,9 +203,9 @@ def _named(finding: Finding, seen: Seen) -> Finding:
 # --- the operator -----------------------------------------------------------------------------------------------------
 
 
-def operators(leases: Sequence[Json], now: datetime) -> list[Finding]:
-    """Who leads, by the Leases of operators."""
-    found = [_lease(lease, now) for lease in leases]
+def operators(leases: Sequence[Json], now: datetime, namespace: str) -> list[Finding]:
+    """Who leads in `namespace`, by the Leases of operators."""
+    found = [(_lease(lease, now), _serves(lease, namespace)) for lease in leases]
     if not found:
         return [
             Finding(
@@ -216,9 +216,24 @@ def operators(leases: Sequence[Json], now: datetime) -> list[Finding]:
                 "helm install chargegateway charts/chargegateway --namespace chargegateway-system --create-namespace",
             )
         ]
-    # One that lives may be the one that serves us: which namespaces it looks at is not in the Lease.
-    living = [finding for finding in found if finding.level is Level.OK]
-    return living or found
+    living = [(finding, serves) for finding, serves in found if finding.level is Level.OK]
+    if not living:
+        return [finding for finding, _ in found]
+    ours = [finding for finding, serves in living if serves is not False]
+    if not ours:
+        told = f"operators run, and none serves namespace {namespace}"
+        return [Finding(Level.TROUBLE, "operator", "NotServed", told, "chart: add it to watchNamespaces")]
+    if sum(serves is True for _, serves in living) > 1:
+        told = f"more than one operator serves namespace {namespace}; they undo each other's work"
+        step = "uninstall one, or give them watchNamespaces that have nothing in common"
+        return [*ours, Finding(Level.TROUBLE, "operator", "SeveralOperators", told, step)]
+    return ours
+
+
+def _serves(lease: Json, namespace: str) -> bool | None:
+    """None: that is not on the Lease, which an earlier version wrote."""
+    told = (lease["metadata"].get("annotations") or {}).get(names.SERVES_ANNOTATION)
+    return None if told is None else told == names.EVERYWHERE or namespace in told.split(",")
 
 
 def _lease(lease: Json, now: datetime) -> Finding:

@@ -30,6 +30,9 @@ INPUTS_ANNOTATION: Final = "chargegateway.io/template-inputs"
 """On a ControllerRevision: fingerprint of the spec fields that its template was rendered from."""
 REMINDERS_ANNOTATION: Final = "chargegateway.io/assignment-reminders"
 """On a pod: how often its kubelet was made to look at its annotations again (`reminders`)."""
+SERVES_ANNOTATION: Final = "chargegateway.io/watch-namespaces"
+"""On an operator's Lease: the namespaces that it serves, separated by commas, or `EVERYWHERE`. Two that serve one would fight."""
+EVERYWHERE: Final = "*"
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 ADMIN_PORT: Final = 9090
@@ -75,6 +78,11 @@ def settings(instance: str) -> str:
 def plan(instance: str) -> str:
     """ConfigMap with the plan in force."""
     return f"{instance}-plan"
+
+
+def farewell(instance: str) -> str:
+    """ConfigMap that outlives the resource, with what is needed to clean up after it."""
+    return f"{instance}-farewell"
 
 
 def internal_token(instance: str) -> str:
