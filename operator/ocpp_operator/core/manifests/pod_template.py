@@ -111,7 +111,11 @@ def _resources(container: ContainerTemplate, spec: Spec) -> dict[str, Any]:
 
 
 def _spread(resource: Resource) -> list[dict[str, Any]]:
-    """Over zones first, then over hosts; each revision by itself, or the pods that leave would push the new ones aside."""
+    """Over zones first, then over hosts; each revision by itself, or the pods that leave would push the new ones aside.
+
+    Nodes that take no pod are not counted: otherwise a zone that is lost, or a node that is being drained, would stand there with
+    too few pods, and the replacements would have to go there and nowhere else.
+    """
     wish = resource.spec.template.pod.topology_spread
     if wish == "None":
         return []
@@ -122,6 +126,7 @@ def _spread(resource: Resource) -> list[dict[str, Any]]:
             "whenUnsatisfiable": "DoNotSchedule" if wish == "Required" else "ScheduleAnyway",
             "labelSelector": {"matchLabels": names.pod_labels(resource.name)},
             "matchLabelKeys": ["pod-template-hash"],
+            "nodeTaintsPolicy": "Honor",
         }
         for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
     ]
