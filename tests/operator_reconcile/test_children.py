@@ -217,6 +217,17 @@ async def test_what_is_in_order_is_compared_again_only_when_it_or_the_wish_chang
     assert (await made(config(a="1"), deployment(3)))[1] == ["apply Deployment"]
 
 
+async def test_what_is_deleted_right_after_it_was_made_is_made_again(place: Place) -> None:
+    await place.make(config(a="1"))
+    assert await place.make(config(a="1"), deployment(2)) == []
+    there = place.mirror.one(kinds.DEPLOYMENT, KEY.namespace, "city-gateway")
+    assert there is not None
+    place.mirror.note(kinds.DEPLOYMENT, "DELETED", place.server.stored(there))  # before any pass has seen it
+    place.server.asked.clear()
+    assert await place.make(config(a="1"), deployment(2)) == []
+    assert place.server.asked == ["apply Deployment"]
+
+
 async def test_what_was_refused_is_no_order(place: Place) -> None:
     place.server.refuses[kinds.CONFIG_MAP] = Forbidden("no")
     for _ in range(3):

@@ -69,7 +69,7 @@ class Children:
         self.again = None
         # Passes come every second and find nothing new, and to look for each wished field is most of the work of one. Objects in the
         # mirror are replaced, never changed, so that equal ones are mostly the very same.
-        there = [self._mirror.of(kind, self._key) for kind in kinds.CHILDREN]
+        there = self._there()
         if self._in_order == (wished, there):
             return []
         self._in_order = None
@@ -90,9 +90,12 @@ class Children:
                 self._refused.pop((kind, name), None)
             else:
                 troubles.append(trouble)
-        if not troubles:
+        if not troubles and there == self._there():  # nothing was written: what was is not what was found in order
             self._in_order = wished, there
         return troubles
+
+    def _there(self) -> list[list[Manifest]]:
+        return [self._mirror.of(kind, self._key) for kind in kinds.CHILDREN]
 
     def _later(self, kind: Kind, name: str, wished: Manifest | None, error: ApiUnavailable) -> Trouble:
         """It failed for this kind alone, perhaps: then the others go on. Raises `error` where the API server itself does not answer."""
