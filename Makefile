@@ -3,7 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := gateway client local
+# Test processes. Each starts its own Kafka, Redis and API server, so more than the machine has cores only cost.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-local lock demo up test test-fast e2e lint types imports format docs bench bench-operator testbed clean
@@ -55,7 +56,7 @@ up: setup-local  ## the same system, staying up, for stations and backends of yo
 
 # --- judge it -----------------------------------------------------------------------------------------------------
 test: setup lint types imports testbed  ## everything: lint, types, import rules, all tests that need no node
-	$(BIN)/python -m pytest -m "not node_e2e"
+	$(BIN)/python -m pytest -m "not node_e2e" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: setup  ## the pure tests only
 	$(BIN)/python -m pytest -q -m "not kafka and not redis and not system and not node and not kubernetes" tests/contract tests/gateway/core tests/operator_core tests/client

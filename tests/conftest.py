@@ -1,9 +1,9 @@
 """Fixtures for every test: the real servers, started once per run, and names of one's own on them.
 
-`kafka`, `redis_server`, `redis_cluster` and `kubernetes` live for the whole run; a test takes fresh names on them
-(`make_topics`, `redis_prefix`, `group_name`, `namespace`) instead of a restart. A test that stops, freezes or empties a
-server takes `private_kafka`, `private_redis` or `private_kubernetes`. On a machine without a component the tests that need
-it are skipped and say what is missing; with `CI=true` they fail.
+`kafka`, `redis_server`, `redis_cluster` and `kubernetes` live for the whole run, and each process of a parallel run has its
+own; a test takes fresh names on them (`make_topics`, `redis_prefix`, `group_name`, `namespace`) instead of a restart. A test
+that stops, freezes or empties a server takes `private_kafka`, `private_redis` or `private_kubernetes`. On a machine without a
+component the tests that need it are skipped and say what is missing; with `CI=true` they fail.
 
 Logs of the servers are kept when a test failed; the summary names their folders.
 """
@@ -14,7 +14,7 @@ import secrets
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -31,6 +31,7 @@ _MARKED_BY_FIXTURE = {
 # aiokafka 0.14 leaves the socket behind on which it waits for its first metadata when it is cancelled. Our clients let it end
 # first, but not for longer than seconds; tests that harm brokers meet that. Everywhere else an unclosed socket is an error.
 _HARM_BROKERS = {"private_kafka", "private_kafka_cluster"}
+_LONGEST_FIRST = ("operator_cluster", "chart", "system", "gateway/adapters", "client", "local", "operator_adapters")
 _kept_folders = pytest.StashKey[list[str]]()
 
 
@@ -183,7 +184,12 @@ def make_topics(kafka: KafkaServer) -> MakeTopics:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that uses a server's fixture carries its marker, so that `-m "not kafka"` cannot miss one."""
+    """A test that uses a server's fixture carries its marker, so that `-m "not kafka"` cannot miss one.
+
+    And the longest come first: the processes of a parallel run take file after file, and who takes a long one last keeps the
+    others waiting.
+    """
+    items.sort(key=_rank)
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
         if used & _HARM_BROKERS:
@@ -191,6 +197,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, fixtures in _MARKED_BY_FIXTURE.items():
             if used & fixtures:
                 item.add_marker(marker)
+
+
+def _rank(item: pytest.Item) -> int:
+    path = item.path.as_posix()
+    return next(
+        (rank for rank, folder in enumerate(_LONGEST_FIRST) if f"/tests/{folder}/" in path), len(_LONGEST_FIRST)
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -221,6 +234,20 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
         finally:
             sys.unraisablehook = told
     return done
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of a parallel run tells the one that writes the summary."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["kept_folders"] = session.config.stash.get(_kept_folders, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """It heard that."""
+    told = getattr(node, "workeroutput", {}).get("kept_folders", [])
+    node.config.stash.setdefault(_kept_folders, []).extend(told)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
