@@ -35,7 +35,7 @@ POD_SPEC: Json = {
     "topologySpreadConstraints": [
         {
             "maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": LABELS}, "matchLabelKeys": ["pod-template-hash"],
+            "labelSelector": {"matchLabels": LABELS}, "matchLabelKeys": ["pod-template-hash"], "nodeTaintsPolicy": "Honor",
         }
         for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
     ],
@@ -111,6 +111,7 @@ CHILDREN: dict[str, Json] = {
         "apps/v1", "Deployment", "city-gateway",
         spec={
             "replicas": 3,
+            "paused": False,
             "minReadySeconds": 0,
             "revisionHistoryLimit": 3,
             "progressDeadlineSeconds": 600,
@@ -216,6 +217,11 @@ HARM: dict[str, tuple[str, str, list[Json], str]] = {
         "Deployment", "deployment/city-gateway",
         [{"op": "replace", "path": "/spec/replicas", "value": 1}],
         "differs in spec.replicas",
+    ),
+    "paused by hand": (
+        "Deployment", "deployment/city-gateway",
+        [{"op": "add", "path": "/spec/paused", "value": True}],
+        "differs in spec.paused",
     ),
     "another image": (
         "Deployment", "deployment/city-gateway",

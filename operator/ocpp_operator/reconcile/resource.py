@@ -249,14 +249,11 @@ class ResourceLoop:
         """Everything but the plan. Without mailboxes of its own (`running` False) a resource gets no pods."""
         deployment = self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, names.gateway(resource.name))
         step = pacing.step(resource, deployment, pods, self._around.wall())
-        wished = assembly.children(
-            resource, chosen, token, self._around.kinds, replicas=step.replicas, paused=step.paused
-        )
+        wished = assembly.children(resource, chosen, token, self._around.kinds, step=step)
         if not running:
             wished = [manifest for manifest in wished if manifest["kind"] != kinds.DEPLOYMENT.kind]
-        if step.takes_away:
-            records = self._store.view.records if self._store.view is not None else {}
-            await self._book.price(pods, fleet.costs(pods, records))
+        if step.takes_away and self._store.view is not None:  # otherwise what was last known of their stations stands
+            await self._book.price(pods, fleet.costs(pods, self._store.view.records))
         troubles = await self._children.make(resource, wished)
         kept = [(kinds.CONFIG_MAP, names.plan(resource.name))]
         kept += [

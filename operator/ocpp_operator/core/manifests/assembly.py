@@ -19,6 +19,7 @@ from ocpp_operator.core.manifests import (
     settings_config_map,
 )
 from ocpp_operator.core.manifests.metadata import Manifest
+from ocpp_operator.core.pacing import Step
 from ocpp_operator.core.spec import Resource
 from ocpp_operator.core.template import Chosen
 
@@ -31,25 +32,25 @@ def children(
     token: str,
     available: Collection[Kind],
     *,
-    replicas: int | None = None,
-    paused: bool = False,
+    step: Step | None = None,
     plan: Mapping[str, str] | None = None,
 ) -> list[Manifest]:
     """What should be there; whatever else the resource owns should not.
 
-    `token` is that of the internal API, `available` are the kinds that the cluster has. `replicas` are the Deployment's where
-    they are others than the spec's. Without `plan` its ConfigMap is left out: who stores it by its resource version writes it
-    by himself. The revision stands here only when it is to be written.
+    `token` is that of the internal API, `available` are the kinds that the cluster has. Without `step` nothing is paced, as when
+    all is new. Without `plan` its ConfigMap is left out: who stores it by its resource version writes it by himself. The
+    revision stands here only when it is to be written.
     """
     spec = resource.spec
+    now = step or Step(spec.replicas, paused=False, evictable=spec.disruption.max_unavailable, takes_away=False)
     found = [] if chosen.write is None else [chosen.write]
     found += [
         service_account.build(resource),
         settings_config_map.build(resource, chosen.kept),
         internal_token.build(resource, token),
         service.build(resource),
-        disruption_budget.build(resource),
-        deployment.build(resource, chosen.rendered, spec.replicas if replicas is None else replicas, paused),
+        disruption_budget.build(resource, now.evictable),
+        deployment.build(resource, chosen.rendered, now.replicas, now.paused),
     ]
     if plan is not None:
         found.append(plan_config_map.build(resource, plan))

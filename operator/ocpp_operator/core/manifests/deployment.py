@@ -16,17 +16,18 @@ _HISTORY: Final = 3
 """ReplicaSets kept. Going back is done by the resource; these are for people to compare."""
 
 
-def build(resource: Resource, rendered: Rendered, replicas: int, paused: bool = False) -> Manifest:
+def build(resource: Resource, rendered: Rendered, replicas: int, paused: bool) -> Manifest:
     """`replicas` are always ours to say: an autoscaler scales the resource, so that scale-down passes through our drain.
 
-    `paused`: enough pods are leaving (`core.pacing`); a roll goes on when they have left.
+    `paused`: enough pods are leaving (`core.pacing`); a roll goes on when they have left. Said also when it is not so: what
+    is not said is not looked for, and who paused it by hand would have paused it for ever.
     """
     spec = resource.spec
     return {
         **child(resource, kinds.DEPLOYMENT, names.gateway(resource.name)),
         "spec": {
             "replicas": replicas,
-            **({"paused": True} if paused else {}),
+            "paused": paused,
             "selector": {"matchLabels": names.pod_labels(resource.name)},
             "strategy": {
                 "type": "RollingUpdate",
