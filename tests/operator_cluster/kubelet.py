@@ -79,6 +79,8 @@ class Kubelet:
         self.paused = False
         """Looks at nothing: as a node that went silent."""
         self.restart_in_place = True
+        self.lingering: set[str] = set()
+        """Pods that do not go although they ended, as when a volume is not let go."""
         self.missing_images: set[str] = set()
         """Repositories that no registry has."""
         self.trouble: list[str] = []
@@ -205,7 +207,7 @@ class Kubelet:
             over = time.monotonic() - running.leaving > running.grace
             if over:
                 running.process.kill()
-            if running.process.poll() is not None:
+            if running.process.poll() is not None and running.name not in self.lingering:
                 await self._end(self.running.pop(running.name))
                 await asyncio.to_thread(self._forget, running.name)
                 return

@@ -123,7 +123,7 @@ async def test_a_pod_that_is_deleted_is_replaced_and_its_partitions_have_owners_
     await place.condition("city", "AssignmentConverged", "True")
 
 
-async def test_scaling_moves_no_more_than_it_must_and_the_emptiest_pod_leaves_first(place: Place) -> None:
+async def test_scaling_moves_no_more_than_it_must(place: Place) -> None:
     prefix = (await place.apply(place.resource(replicas=2)))["spec"]["redis"]["keyPrefix"]
     await place.condition("city", "Ready", "True")
     two = await place.held(prefix)
