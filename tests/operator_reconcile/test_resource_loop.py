@@ -9,7 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Forbidden
+from ocpp_contract.assignment import Assignment
+from ocpp_contract.ids import Incarnation, Partition, PodName
+from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Forbidden, NotFound
 from ocpp_operator.adapters.metrics import Metrics
 from ocpp_operator.core import kinds, names
 from ocpp_operator.core.kinds import Kind
@@ -20,10 +22,18 @@ from ocpp_operator.reconcile.secret_book import SecretBook
 from ocpp_operator.reconcile.surroundings import Surroundings
 from ocpp_operator.reconcile.vitals import Vitals
 from ocpp_operator.settings import Settings
+from tests.operator_adapters import store as filled
 from tests.operator_core.test_findings import resource
+from tests.testbed.redis import RedisServer
 
 CITY = resource()
 KEY = Key(CITY.namespace, CITY.name)
+POD: dict[str, Any] = {
+    "metadata": {
+        "namespace": KEY.namespace, "name": "city-gateway-a", "uid": "u1", "resourceVersion": "6",
+        "labels": names.pod_labels(KEY.name),
+    }
+}  # fmt: skip
 
 
 class Passes(Vitals):
@@ -42,11 +52,13 @@ class Busy:
 
     def __init__(self, refusal: ClusterError) -> None:
         self.refusal = refusal
+        self.reasons = set[str]()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any]:
         raise self.refusal
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.reasons |= {each["reason"] for each in manifest["status"]["conditions"]}
         return {**CITY.raw, "metadata": {**CITY.raw["metadata"], "resourceVersion": "9"}, "status": manifest["status"]}
 
     async def event(self, *told: object) -> None:
@@ -68,13 +80,6 @@ class Place:
         metadata = {**CITY.raw["metadata"], "resourceVersion": "5", "deletionTimestamp": "2026-11-22T10:00:00Z"}
         self.leaving = {**CITY.raw, "metadata": metadata}
         self.mirror.note(kinds.RESOURCE, "ADDED", self.leaving)
-
-    def pod(self) -> dict[str, Any]:
-        metadata = {
-            "namespace": KEY.namespace, "name": "city-gateway-a", "uid": "u1", "resourceVersion": "6",
-            "labels": names.pod_labels(KEY.name),
-        }  # fmt: skip
-        return {"metadata": metadata}
 
 
 async def test_a_status_that_was_held_back_does_not_hurry_a_loop_that_writes_none() -> None:
@@ -107,9 +112,55 @@ async def test_a_new_resource_waits_for_its_children_no_longer_than_it_must(
     assert place.loop._until_next(whole) == pause
 
 
+class Plain(Busy):
+    """An API server that stores plans and tells pods, and whose refusal is that nothing was there before."""
+
+    def __init__(self) -> None:
+        super().__init__(NotFound("no such object"))
+        self.told: list[Mapping[str, str]] = []
+
+    async def store(self, manifest: Mapping[str, Any], version: str | None) -> Mapping[str, Any]:
+        return {**manifest, "metadata": {**manifest["metadata"], "uid": "p", "resourceVersion": "20"}}
+
+    async def patch_annotations(
+        self, namespace: str, pod: str, annotations: Mapping[str, str], version: str
+    ) -> Mapping[str, Any]:
+        self.told.append(annotations)
+        metadata = {**POD["metadata"], "annotations": annotations, "resourceVersion": "21"}
+        return {**POD, "metadata": metadata}
+
+
+async def test_mailboxes_keep_owners_while_the_spec_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, redis_prefix: str
+) -> None:
+    monkeypatch.setattr(brokers, "TIMEOUT", 0.3)
+    server = Plain()
+    place = Place(server)
+    spec = CITY.raw["spec"] | {
+        "kafka": {"bootstrapServers": "127.0.0.1:1"},
+        "redis": {"addresses": [f"127.0.0.1:{redis_server.port}"], "keyPrefix": redis_prefix},
+        "commands": {"partitions": 16},
+        "decisions": {"type": "Oracle"},
+    }
+    metadata = {**CITY.raw["metadata"], "creationTimestamp": "2026-11-22T10:00:00Z"}
+    raw = {**CITY.raw, "metadata": metadata, "spec": spec}
+    assert not await place.loop._pass(raw)  # without pods there is nothing to look at
+    place.mirror.note(kinds.POD, "ADDED", POD)
+    pod = Incarnation(PodName(POD["metadata"]["name"]), POD["metadata"]["uid"], "00000001")
+    with redis_server.client() as client:
+        filled.Store(client, redis_prefix).lives(pod, generation=0)
+    for _ in range(2):
+        assert await place.loop._pass(raw)
+        place.now += 60  # the first plan waits for more pods
+    assert server.told == [Assignment(1, frozenset(map(Partition, range(16)))).to_annotations()]
+    assert server.reasons == {"InvalidSpec"}
+    await place.loop._brokers.close()
+    await place.loop._store.close()
+
+
 async def test_keys_and_mailboxes_of_pods_that_outlive_their_resource_stay(caplog: pytest.LogCaptureFixture) -> None:
     place = Place()
-    place.mirror.note(kinds.POD, "ADDED", place.pod())
+    place.mirror.note(kinds.POD, "ADDED", POD)
     caplog.set_level(logging.WARNING)
     task = asyncio.create_task(place.loop.run())
     async with asyncio.timeout(30):

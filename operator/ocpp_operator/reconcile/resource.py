@@ -31,6 +31,7 @@ from ocpp_operator.core import (
     template,
 )
 from ocpp_operator.core import plan as planner
+from ocpp_operator.core.assignable import assignable
 from ocpp_operator.core.election import NotLeader
 from ocpp_operator.core.findings import Found, Trouble
 from ocpp_operator.core.fleet import GatewayPod
@@ -155,28 +156,16 @@ class ResourceLoop:
         try:
             resource = Resource.parse(raw)
         except SpecError as error:
-            trouble = Trouble("InvalidSpec", "; ".join(error.lines))
-            stalled = self._is_stalled(raw, trouble)
-            await self._reporter.report(raw, findings.refusal(raw, trouble, self._now(), stalled=stalled))
-            return False
+            return await self._hold(raw, Trouble("InvalidSpec", "; ".join(error.lines)))
         self._last = resource
         if resource.deleting:
             return False
         if resource.paused:
             await self._reporter.report(raw, findings.paused(raw, self._now()))
             return False
-        self._around.secrets.want(self._key, resource.spec.secrets())
-        if not self._around.secrets.known(self._key):
-            return False  # their watches have just begun, and wake us with what they find
         pods = fleet.pods_of(self._around.mirror.of(kinds.POD, self._key))
-
-        await self._store.look(resource, self._contents, pods)
-        predecessor = self._store.predecessor
-        gone = self._around.mirror.gone() | ({predecessor} if predecessor is not None else set())
-        held = self._store.held if self._store.claimed else None
-        await self._brokers.look(resource, self._contents, gone, held)
-        if self._brokers.inherited:
-            await self._store.inherit(resource)
+        if not await self._observe(resource, pods):
+            return False
         chosen = self._chosen(resource)
         taken = self._store.taken or self._brokers.taken
         troubles = [Trouble("MailboxesTaken", taken.message)] if taken is not None else []
@@ -203,6 +192,35 @@ class ResourceLoop:
         await self._reporter.report(raw, findings.report(resource, found, self._now()))
         if overtaken is not None:
             raise overtaken
+        return True
+
+    async def _hold(self, raw: Mapping[str, Any], trouble: Trouble) -> bool:
+        """The spec cannot be read: children stay as they are, and mailboxes keep living owners. Whether those could be looked at."""
+        self._children_again = None
+        resource, whole = assignable(raw, self._last), False
+        pods = fleet.pods_of(self._around.mirror.of(kinds.POD, self._key))
+        if pods and resource is not None and not resource.deleting and not resource.paused:
+            whole = await self._observe(resource, pods)
+        if whole and resource is not None:
+            await self._assign(resource, pods, may_plan=self._store.taken is None and self._brokers.taken is None)
+            if self._store.claimed:
+                self._store.keep_sweeping(pods, None)
+        stalled = self._is_stalled(raw, trouble)
+        await self._reporter.report(raw, findings.refusal(raw, trouble, self._now(), stalled=stalled))
+        return whole
+
+    async def _observe(self, resource: Resource, pods: list[GatewayPod]) -> bool:
+        """Store and brokers. False: the watches of its Secrets have just begun, and wake us with what they find."""
+        self._around.secrets.want(self._key, resource.spec.secrets())
+        if not self._around.secrets.known(self._key):
+            return False
+        await self._store.look(resource, self._contents, pods)
+        predecessor = self._store.predecessor
+        gone = self._around.mirror.gone() | ({predecessor} if predecessor is not None else set())
+        held = self._store.held if self._store.claimed else None
+        await self._brokers.look(resource, self._contents, gone, held)
+        if self._brokers.inherited:
+            await self._store.inherit(resource)
         return True
 
     async def _begin(self, uid: str) -> None:
