@@ -65,6 +65,8 @@ log = logging.getLogger(__name__)
 
 _DECIDED_KINDS = frozenset({"boot", "authorize", "start", "dataTransfer", "certificate"})
 _FLOW_INTERVAL = 0.25
+_UNPROJECTED_INTERVAL = 0.1
+"""Between looks at the registry's marker as long as the pod is unready for want of it."""
 _STOP_TIMEOUT = 5.0
 _KEY_AND_HEADERS = 1_024
 """More than the key of an event and what a batch adds to it."""
@@ -184,8 +186,6 @@ class Gateway:
 
     async def run(self) -> None:
         """Until `stop` and the drain behind it. Raises whatever makes this process useless."""
-        for dialect in self._dialects.values():
-            dialect.preload()
         await self.admin.start()
         try:
             async with self._tasks as tasks:
@@ -199,6 +199,7 @@ class Gateway:
                 self._consumer.start()
                 reached = tasks.create_task(self._reach_kafka(), name="kafka")
                 stopping = tasks.create_task(self._stopping.wait(), name="stop")
+                await self._preload()
                 await asyncio.wait((reached, stopping), return_when=asyncio.FIRST_COMPLETED)
                 if reached.done():
                     self._loops = [self._driver.spawn(name, loop) for name, loop in self.pod.start(boottime())]
@@ -238,6 +239,13 @@ class Gateway:
         await self._producer.ready(topics.events_up, topics.command_results, topics.commands_dlq)
         self._reached = True
 
+    async def _preload(self) -> None:
+        """Compile the schemas: before the first station, because each holds the loop up for tens of milliseconds, and while
+        brokers and store are about to answer, because a container restarted in place has no time to lose."""
+        for dialect in self._dialects.values():
+            await asyncio.sleep(0)
+            dialect.preload()
+
     async def _drain(self) -> None:
         log.info("draining", extra={"connections": len(self.conversations)})
         await self._driver.run(self.pod.drain(boottime()))
@@ -260,7 +268,7 @@ class Gateway:
             if not self._projected:
                 with contextlib.suppress(Unknown):
                     self._projected = await self._projection.complete()
-            await asyncio.sleep(_FLOW_INTERVAL)
+            await asyncio.sleep(_FLOW_INTERVAL if self._projected else _UNPROJECTED_INTERVAL)
 
     # ---------------------------------------------------------------------------------------------- what others report
 

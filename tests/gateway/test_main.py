@@ -1,12 +1,13 @@
-"""What happens before the loop: limits of the process."""
+"""What happens before the loop: limits of the process, and its cycle collector."""
 
 from __future__ import annotations
 
+import gc
 import resource
 
 import pytest
 
-from ocpp_gateway.__main__ import allow_files
+from ocpp_gateway.__main__ import allow_files, calm_collector
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,16 @@ def test_the_file_limit_follows_the_settings(
     allow_files(10_000)
     assert told == ([] if after is None else [after])
     assert bool(caplog.records) is warned
+
+
+def test_the_collector_that_the_start_switched_off_is_on_for_stations() -> None:
+    before = gc.get_threshold()
+    gc.disable()
+    try:
+        calm_collector()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.enable()
+        gc.unfreeze()
+        gc.set_threshold(*before)

@@ -92,8 +92,9 @@ class CommandConsumer:
                     told = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
                     raise LanesDiffer(f"the command topics must have the same number of partitions, but {told}")
                 return known[0]
-            self._offsets.refresh()
-            await asyncio.sleep(_BACKOFF)
+            # A pod that starts waits here: it looks when metadata come, and asks for more only when they lack a topic.
+            if not await self._offsets.news(_BACKOFF):
+                self._offsets.refresh()
 
     def start_fetch(self, partition: Partition, offsets: Mapping[Lane, int]) -> None:
         """Hand over the records of both lanes from these offsets on. Offsets that the log no longer (or not yet) holds

@@ -57,7 +57,8 @@ class GroupOffsets:
     def __init__(self, connection: KafkaConnection, group_id: str, *, timeout: float | None = None) -> None:
         self._group_id = group_id
         self._timeout = connection.request_timeout if timeout is None else timeout
-        self._kafka = SteadyClient(connection, lambda: None)
+        self._metadata_came = asyncio.Event()
+        self._kafka = SteadyClient(connection, self._metadata_came.set)
         self._coordinator: int | None = None
         self._commits: _Together[tuple[int, str], None] = _Together(self._commit)
         self._fetches: _Together[None, Committed] = _Together(self._fetch)
@@ -89,6 +90,16 @@ class GroupOffsets:
     def partitions(self, topic: str) -> int | None:
         """Number of partitions, None while unknown."""
         return self._kafka.partitions(topic)
+
+    async def news(self, within: float) -> bool:
+        """Wait for metadata, those that came since the last call included, for so many seconds at most. False: none came."""
+        try:
+            async with asyncio.timeout(within):
+                await self._metadata_came.wait()
+        except TimeoutError:
+            return False
+        self._metadata_came.clear()
+        return True
 
     def refresh(self) -> None:
         """Fetch metadata anew soon."""
