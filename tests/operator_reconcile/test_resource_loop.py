@@ -13,9 +13,10 @@ from ocpp_contract.assignment import Assignment
 from ocpp_contract.ids import Incarnation, Partition, PodName
 from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Forbidden, NotFound
 from ocpp_operator.adapters.metrics import Metrics
-from ocpp_operator.core import kinds, names
+from ocpp_operator.core import kinds, names, template
 from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.mirror import Key, Mirror
+from ocpp_operator.core.spec import Resource
 from ocpp_operator.reconcile import brokers
 from ocpp_operator.reconcile.resource import ResourceLoop
 from ocpp_operator.reconcile.secret_book import SecretBook
@@ -156,6 +157,35 @@ async def test_mailboxes_keep_owners_while_the_spec_cannot_be_read(
     assert server.reasons == {"InvalidSpec"}
     await place.loop._brokers.close()
     await place.loop._store.close()
+
+
+async def test_a_template_is_rendered_once_for_a_resource_that_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brokers, "TIMEOUT", 0.3)
+    rendered: list[int] = []
+    render = template.render
+
+    def counted(resource: Resource, version: str, repository: str) -> template.Rendered:
+        rendered.append(resource.spec.replicas)
+        return render(resource, version, repository)
+
+    monkeypatch.setattr(template, "render", counted)
+    place = Place(Busy(Forbidden("secrets is forbidden")))
+    nowhere = {"kafka": {"bootstrapServers": "127.0.0.1:1"}, "redis": {"addresses": ["127.0.0.1:1"]}}
+    raw = {**CITY.raw, "spec": CITY.raw["spec"] | nowhere | {"replicas": 2}}
+    for _ in range(3):
+        await place.loop._pass(raw)
+    assert rendered == [2]
+    for _ in range(2):
+        await place.loop._pass(changed := {**raw, "spec": raw["spec"] | {"replicas": 3}})
+    await place.loop._pass(changed)
+    assert rendered == [2, 3, 3]  # equal is not enough: each of the first two was another object
+
+    revision = {
+        "metadata": {"namespace": KEY.namespace, "name": "r", "uid": "u", "resourceVersion": "7", "labels": names.labels(KEY.name)}
+    }  # fmt: skip
+    place.mirror.note(kinds.REVISION, "ADDED", revision)
+    await place.loop._pass(changed)
+    assert rendered == [2, 3, 3, 3]
 
 
 async def test_keys_and_mailboxes_of_pods_that_outlive_their_resource_stay(caplog: pytest.LogCaptureFixture) -> None:

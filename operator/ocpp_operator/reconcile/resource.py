@@ -36,7 +36,7 @@ from ocpp_operator.core.election import NotLeader
 from ocpp_operator.core.findings import Found, Trouble
 from ocpp_operator.core.fleet import GatewayPod
 from ocpp_operator.core.manifests import assembly
-from ocpp_operator.core.mirror import Key
+from ocpp_operator.core.mirror import Key, Raw
 from ocpp_operator.core.possession import Possession
 from ocpp_operator.core.spec import Resource, SpecError
 from ocpp_operator.reconcile import access
@@ -80,6 +80,8 @@ class ResourceLoop:
         """When children that could not be written or deleted in the last pass are tried again."""
         self._possession: Possession | None = None
         self._last: Resource | None = None
+        self._choice: tuple[Resource, list[Raw], template.Chosen] | None = None
+        """The last choice of a template, behind what it was made of: passes come every second, and rendering is work."""
 
     def wake(self) -> None:
         """Something of this resource changed."""
@@ -154,7 +156,8 @@ class ResourceLoop:
         if raw["metadata"]["uid"] != self._uid:
             await self._begin(raw["metadata"]["uid"])
         try:
-            resource = Resource.parse(raw)
+            last = self._last
+            resource = last if last is not None and last.raw is raw else Resource.parse(raw)
         except SpecError as error:
             return await self._hold(raw, Trouble("InvalidSpec", "; ".join(error.lines)))
         self._last = resource
@@ -243,8 +246,10 @@ class ResourceLoop:
     def _chosen(self, resource: Resource) -> template.Chosen:
         settings = self._around.settings
         revisions = self._around.mirror.of(kinds.REVISION, self._key)
-        fresh = template.render(resource, settings.version, settings.gateway_repository)
-        return template.choose(resource, revisions, fresh)
+        if self._choice is None or self._choice[0] is not resource or self._choice[1] != revisions:
+            fresh = template.render(resource, settings.version, settings.gateway_repository)
+            self._choice = resource, revisions, template.choose(resource, revisions, fresh)
+        return self._choice[2]
 
     async def _token(self, resource: Resource) -> str:
         """The internal API's, made once and kept in its Secret."""
