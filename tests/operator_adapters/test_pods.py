@@ -15,7 +15,7 @@ from aiohttp import web
 from ocpp_contract.ids import ChargePointId, Partition
 from ocpp_contract.internal_api import ConnectionItem
 from ocpp_gateway.adapters.admin import AdminServer
-from ocpp_operator.adapters.pods import PodUnreachable, connections, drain, drain_each
+from ocpp_operator.adapters.pods import PodUnreachable, connections
 from tests.operator_adapters.open_sockets import closed, sockets
 from tests.testbed.processes import free_port
 
@@ -28,7 +28,6 @@ class Fleetless:
     def __init__(self, *stations: str) -> None:
         self.stations = set(stations)
         self.asked: list[tuple[str, int]] = []
-        self.drained = 0
         self.at_page: Callable[[], None] = lambda: None
 
     def unready(self) -> str | None:
@@ -44,7 +43,7 @@ class Fleetless:
         return page
 
     def start_drain(self) -> None:
-        self.drained += 1
+        raise AssertionError("nobody asked for that")
 
     async def trace(self, charge_point_id: str) -> AsyncGenerator[bytes, None]:
         yield charge_point_id.encode()
@@ -100,14 +99,6 @@ async def test_who_stays_is_in_the_list_whoever_comes_and_goes_meanwhile(serve: 
     assert found == ["b", "d", "f", "g", "h"]
 
 
-async def test_drain_is_ordered_and_may_be_repeated(serve: Serve) -> None:
-    pod = Fleetless()
-    port = await serve(pod)
-    await drain("127.0.0.1", TOKEN, port=port)
-    await drain("127.0.0.1", TOKEN, port=port)
-    assert pod.drained == 2
-
-
 @pytest.mark.parametrize("address", ["::1", "[::1]"])
 async def test_ipv6_addresses_get_their_brackets(serve: Serve, address: str) -> None:
     port = await serve(Fleetless("a"), host="::1")
@@ -115,12 +106,9 @@ async def test_ipv6_addresses_get_their_brackets(serve: Serve, address: str) -> 
 
 
 async def test_a_wrong_token_is_said(serve: Serve) -> None:
-    pod = Fleetless("a")
-    port = await serve(pod)
-    for ask in (connections, drain):
-        with pytest.raises(PodUnreachable, match=r"pod at 127\.0\.0\.1: it refuses our token"):
-            await ask("127.0.0.1", "other", port=port)
-    assert pod.drained == 0
+    port = await serve(Fleetless("a"))
+    with pytest.raises(PodUnreachable, match=r"pod at 127\.0\.0\.1: it refuses our token"):
+        await connections("127.0.0.1", "other", port=port)
 
 
 @pytest.mark.parametrize("token", ["", "two\nlines", "caf\u00e9\u4e2d"])
@@ -143,7 +131,7 @@ async def test_nobody_there_is_said() -> None:
 @pytest.mark.parametrize("address", ["", "no address", "300.1.1.1", "a/b"])
 async def test_what_is_no_address_is_said(address: str) -> None:
     with pytest.raises(PodUnreachable):
-        await drain(address, TOKEN, port=1, timeout=5.0)
+        await connections(address, TOKEN, port=1, timeout=5.0)
 
 
 async def test_silence_ends_in_time() -> None:
@@ -219,36 +207,3 @@ async def test_the_callers_own_time_out_is_no_pods_fault() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await connections("127.0.0.1", TOKEN, port=silent.getsockname()[1])
-
-
-# --- several ----------------------------------------------------------------------------------------------------------
-
-
-async def test_many_pods_are_ordered_a_few_at_a_time(strange: Callable[[Handler], Awaitable[int]]) -> None:
-    inside = most = ordered = 0
-    full = asyncio.Event()
-
-    async def answer(_: web.Request) -> web.Response:
-        nonlocal inside, most, ordered
-        ordered += 1
-        inside += 1
-        most = max(most, inside)
-        if inside == 3:
-            full.set()
-        await full.wait()
-        inside -= 1
-        return web.Response(status=202)
-
-    port = await strange(answer)
-    addresses = [f"127.0.0.{number}" for number in range(1, 10)]
-    assert await drain_each([*addresses, *addresses], TOKEN, port=port, at_once=3) == {}
-    assert (most, inside, ordered) == (3, 0, 9)
-
-
-async def test_one_silent_pod_does_not_hold_up_the_others(serve: Serve) -> None:
-    pod = Fleetless()
-    port = await serve(pod)
-    with socket.create_server(("127.0.0.2", port)):
-        failures = await drain_each(["127.0.0.2", "127.0.0.1"], TOKEN, port=port, timeout=0.5, at_once=2)
-    assert [(address, error.reason) for address, error in failures.items()] == [("127.0.0.2", "no answer within 0.5s")]
-    assert pod.drained == 1

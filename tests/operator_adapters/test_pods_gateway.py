@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import aiohttp
 import pytest
 import websockets
 
+from ocpp_contract.internal_api import DRAIN_PATH
 from ocpp_local.system import System, Wanted
-from ocpp_operator.adapters.pods import PodUnreachable, connections, drain
+from ocpp_operator.adapters.pods import PodUnreachable, connections
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -31,7 +33,11 @@ async def test_a_gateways_stations_are_listed_and_its_drain_ends_it() -> None:
         found = await connections("127.0.0.1", token, port=pod.admin_port, page=2)
         assert [each.id for each in found] == STATIONS
         assert all(0 <= each.partition < 4 and each.epoch > 0 and each.connection for each in found)
-        await drain("127.0.0.1", token, port=pod.admin_port)
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {token.strip()}"}) as http,
+            http.post(f"http://127.0.0.1:{pod.admin_port}{DRAIN_PATH}") as answer,
+        ):
+            assert answer.status == 202
         assert await asyncio.wait_for(pod.child.wait(), 60) == 0
         with pytest.raises(PodUnreachable, match="no connection: "):
-            await drain("127.0.0.1", token, port=pod.admin_port)
+            await connections("127.0.0.1", token, port=pod.admin_port)

@@ -1,4 +1,4 @@
-"""Client of the pods' internal API: which stations a pod says it holds, and the order to drain.
+"""Client of the pods' internal API: which stations a pod says it holds.
 
 Pods are dialled by address (no DNS needed), one short use each time, bounded in time and size. An address may belong to
 somebody else a moment after its pod is gone, so redirects are not followed and no answer is trusted to be ours: whatever is not
@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
-from typing import Final, Literal
+from collections.abc import AsyncIterator
+from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from ocpp_contract.errors import ContractError
-from ocpp_contract.internal_api import CONNECTIONS_PATH, DRAIN_PATH, ConnectionItem, decode_connections
+from ocpp_contract.internal_api import CONNECTIONS_PATH, ConnectionItem, decode_connections
 from ocpp_operator.core.names import ADMIN_PORT
 
 TIMEOUT: Final = 10.0
 """Seconds for one use, all pages of a list together."""
 PAGE: Final = 2_000
 """Connections per page: a pod sorts and writes one between two messages of its stations. At most 10,000."""
-AT_ONCE: Final = 8
-"""Pods that are dialled at the same time."""
 
 _PAGE_BYTES = 8 * 1024 * 1024
 """Far more than a page of the longest ids."""
@@ -54,38 +52,13 @@ async def connections(
         while True:
             after = found[-1].id if found else ""
             url = _url(address, port, CONNECTIONS_PATH).with_query(after=after, limit=str(page))
-            items = decode_connections(await _answer(session, "GET", url, 200))
+            items = decode_connections(await _answer(session, url))
             ids = [item.id for item in items]
             if sorted({after, *ids}) != [after, *ids]:
                 raise ContractError("", "is not in order of the stations' ids")  # it could go on for ever
             found += items
             if len(items) < page:
                 return tuple(found)
-
-
-async def drain(address: str, token: str, *, port: int = ADMIN_PORT, timeout: float = TIMEOUT) -> None:
-    """Order the pod to drain; again changes nothing. Raises PodUnreachable: the order may have arrived all the same."""
-    async with _dialled(address, token, timeout) as session:
-        await _answer(session, "POST", _url(address, port, DRAIN_PATH), 202)
-
-
-async def drain_each(
-    addresses: Iterable[str], token: str, *, port: int = ADMIN_PORT, timeout: float = TIMEOUT, at_once: int = AT_ONCE
-) -> dict[str, PodUnreachable]:
-    """Order several pods to drain, a few at a time; who could not be told, and why. A slow one does not hold up the others."""
-    places = asyncio.Semaphore(at_once)
-
-    async def order(address: str) -> PodUnreachable | None:
-        async with places:
-            try:
-                await drain(address, token, port=port, timeout=timeout)
-            except PodUnreachable as error:
-                return error
-        return None
-
-    wanted = list(dict.fromkeys(addresses))
-    outcomes = await asyncio.gather(*map(order, wanted))
-    return {address: error for address, error in zip(wanted, outcomes, strict=True) if error is not None}
 
 
 @contextlib.asynccontextmanager
@@ -105,12 +78,12 @@ async def _dialled(address: str, token: str, timeout: float) -> AsyncIterator[ai
         raise PodUnreachable(address, str(error) or type(error).__name__) from None
 
 
-async def _answer(session: aiohttp.ClientSession, method: Literal["GET", "POST"], url: URL, expected: int) -> bytes:
-    """The body, if the status is the expected one."""
-    async with session.request(method, url, allow_redirects=False) as response:
+async def _answer(session: aiohttp.ClientSession, url: URL) -> bytes:
+    """The body, if the pod gives one."""
+    async with session.get(url, allow_redirects=False) as response:
         if response.status == 401:
             raise aiohttp.ClientError("it refuses our token; a rotated Secret reaches pods within a minute or two")
-        if response.status != expected:
+        if response.status != 200:
             words = (await response.content.read(_WORDS)).decode(errors="replace").strip()
             raise aiohttp.ClientError(f"it answers {response.status} {words}".rstrip())
         body = bytearray()
