@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,8 +14,10 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from ocpp_contract.names import Topics
+from ocpp_operator.adapters import kafka_session
 from ocpp_operator.adapters.kafka_admin import Commit, KafkaAccess, KafkaAdmin, KafkaUnavailable
 from ocpp_operator.adapters.kafka_session import session
+from ocpp_operator.core.election import NotLeader
 from ocpp_operator.core.topics import SeenTopic, TopicsWish, WishedTopic, wished_topics
 from ocpp_operator.core.topics_verdict import Ailment, compare
 from tests.conftest import MakeTopics
@@ -153,6 +156,41 @@ async def test_commits_are_read_and_committed_anew_as_their_owner_would(
             await admin.commit(group_name, down, {9: Commit(0, "")})
     finally:
         await consumer.stop()
+
+
+async def test_a_right_that_ends_while_the_last_connection_is_made_writes_nothing(
+    admin: KafkaAdmin,
+    kafka: KafkaServer,
+    make_topics: MakeTopics,
+    group_name: str,
+    wish: TopicsWish,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [down] = await make_topics(down=1)
+    made = 0
+
+    class Counted(kafka_session._Connection):
+        async def connect(self) -> Any:
+            nonlocal made
+            await super().connect()
+            made += 1
+
+    def guard() -> None:
+        if made == 2:
+            raise NotLeader
+
+    monkeypatch.setattr(kafka_session, "_Connection", Counted)
+    # By another name than the broker's own: who leads us to the coordinator or controller is not where we write.
+    late = KafkaAdmin(KafkaAccess((kafka.bootstrap.replace("127.0.0.1", "localhost"),), timeout=20.0), guard)
+    for write in (
+        lambda: late.commit(group_name, down, {0: Commit(5, "late")}),
+        lambda: late.create(wished_topics(wish)),
+    ):
+        made = 0
+        with pytest.raises(NotLeader):
+            await write()
+    assert await admin.commits(group_name, down, [0]) == {}
+    assert set((await admin.observe([topic.name for topic in wished_topics(wish)])).values()) == {None}
 
 
 async def test_nothing_stays_open_between_uses(admin: KafkaAdmin, make_topics: MakeTopics) -> None:

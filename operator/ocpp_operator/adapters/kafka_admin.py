@@ -10,7 +10,7 @@ list_consumer_group_offsets raises NoError for a partition's error.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.errors import (
@@ -68,10 +68,11 @@ class Commit(NamedTuple):
 
 
 class KafkaAdmin:
-    """The brokers of one resource."""
+    """The brokers of one resource. `guard` raises when nothing may be written: it is asked right before each request that writes."""
 
-    def __init__(self, access: KafkaAccess) -> None:
+    def __init__(self, access: KafkaAccess, guard: Callable[[], None] = lambda: None) -> None:
         self._access = access
+        self._guard = guard
 
     async def brokers(self) -> tuple[Broker, ...]:
         """Those alive, as one of them sees it."""
@@ -102,7 +103,7 @@ class KafkaAdmin:
         ]
         request = CreateTopicsRequest(wanted, round(self._access.timeout * 1000), False)
         async with session(self._access) as kafka:
-            response = await kafka.ask(request, at=await _controller(kafka))
+            response = await kafka.ask(request, at=await _controller(kafka), guard=self._guard)
         failures, unauthorized = {}, []
         for name, code, *message in response.topic_errors:
             error = for_code(code)
@@ -121,7 +122,7 @@ class KafkaAdmin:
         """The group's committed offsets and what stands beside them. A partition that was never committed is left out."""
         async with session(self._access) as kafka:
             request = OffsetFetchRequest(group, [(topic, list(partitions))])
-            response = await self._of_coordinator(kafka, group, request)
+            response = await self._of_coordinator(kafka, group, request, lambda: None)
         found = {}
         for _, rows in response.topics:
             for partition, offset, metadata, code in rows:
@@ -136,7 +137,7 @@ class KafkaAdmin:
         rows = [(partition, each.offset, each.metadata) for partition, each in commits.items()]
         request = OffsetCommitRequest(group, -1, "", -1, [(topic, rows)])  # as no member, as the gateways do
         async with session(self._access) as kafka:
-            response = await self._of_coordinator(kafka, group, request)
+            response = await self._of_coordinator(kafka, group, request, self._guard)
         for _, answers in response.topics:
             for partition, code in answers:
                 if for_code(code) in _NOT_AUTHORIZED:
@@ -147,11 +148,15 @@ class KafkaAdmin:
                     raise KafkaUnavailable(f"commit of {topic}/{partition}: {_reason(for_code(code))}")
 
     async def _of_coordinator(
-        self, kafka: KafkaSession, group: str, request: OffsetFetchRequest | OffsetCommitRequest
+        self,
+        kafka: KafkaSession,
+        group: str,
+        request: OffsetFetchRequest | OffsetCommitRequest,
+        guard: Callable[[], None],
     ) -> Any:
         # A cluster that has just begun to keep offsets takes a second or two.
         patience = asyncio.get_running_loop().time() + self._access.timeout / 2
-        while (response := await _ask_coordinator(kafka, group, request)) is None:
+        while (response := await _ask_coordinator(kafka, group, request, guard)) is None:
             if asyncio.get_running_loop().time() > patience:
                 raise KafkaUnavailable(f"group {group} has no coordinator: see the topic __consumer_offsets")
             await asyncio.sleep(_AGAIN_AFTER)
@@ -193,12 +198,14 @@ async def _configs(kafka: KafkaSession, names: Sequence[str]) -> dict[str, Mappi
     return configs
 
 
-async def _ask_coordinator(kafka: KafkaSession, group: str, request: OffsetFetchRequest | OffsetCommitRequest) -> Any:
+async def _ask_coordinator(
+    kafka: KafkaSession, group: str, request: OffsetFetchRequest | OffsetCommitRequest, guard: Callable[[], None]
+) -> Any:
     """The answer; None: there is no coordinator at the moment."""
     found = await kafka.ask(FindCoordinatorRequest(group, _GROUP))
     error = for_code(found.error_code)
     if not found.error_code:
-        response = await kafka.ask(request, at=(found.host, found.port))
+        response = await kafka.ask(request, at=(found.host, found.port), guard=guard)
         codes = [code for _, rows in response.topics for *_, code in rows]
         whole = getattr(response, "error_code", 0)  # brokers before 0.10.2 answer without one
         error = next((for_code(code) for code in (whole, *codes) if code), for_code(0))

@@ -15,7 +15,7 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -104,11 +104,16 @@ class KafkaSession:
         denied = any(isinstance(failure, KafkaDenied) for failure in failures)
         raise KafkaDenied(reason) if denied else KafkaUnavailable(reason)
 
-    async def ask(self, request: Any, at: Address | None = None) -> Any:
-        """The response of the broker at `at`, by default of the one that let us in."""
+    async def ask(self, request: Any, at: Address | None = None, guard: Callable[[], None] = lambda: None) -> Any:
+        """The response of the broker at `at`, by default of the one that let us in.
+
+        `guard` is asked once the connection stands, and nothing is waited for between it and the request: aiokafka hands that to
+        the socket before it waits for the answer.
+        """
         address = at or self._entrance
         assert address is not None
         connection = await self._connection(address)
+        guard()
         try:
             return await connection.send(request)
         except _FAILURES as error:

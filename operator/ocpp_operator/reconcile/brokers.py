@@ -110,7 +110,7 @@ class Brokers:
     ) -> None:
         fine = False
         try:
-            await self._ask(KafkaAdmin(reach), resource, wish, management, gone, held)
+            await self._ask(KafkaAdmin(reach, self._around.guard), resource, wish, management, gone, held)
             fine = self.trouble is None and self.taken is None and self.topics.ready is True and self.inherited
         except KafkaUnavailable as error:
             self._fail("KafkaUnavailable", str(error))
@@ -137,7 +137,6 @@ class Brokers:
         verdict = compare(wish, await admin.observe(names), management)
         failures: dict[str, str] = {}
         if verdict.to_create:
-            self._around.guard()
             failures = await admin.create(verdict.to_create)
             for topic in verdict.to_create:
                 reason = failures.get(topic.name, "created")
@@ -180,7 +179,7 @@ class Brokers:
         """The resource is gone and so are its pods: its mailboxes name nobody any more. Best effort; whether none does now."""
         wish = wish_of(resource)
         try:
-            admin = KafkaAdmin(access.kafka(resource, contents, TIMEOUT))
+            admin = KafkaAdmin(access.kafka(resource, contents, TIMEOUT), self._around.guard)
             seen = await admin.observe([wish.names.commands_down, wish.names.commands_urgent])
             commits = await _commits(admin, wish, {name for name, topic in seen.items() if topic is None})
             free, all_of_them = claims.leaves(resource.uid, _texts(commits))
@@ -193,7 +192,6 @@ class Brokers:
     async def _commit(self, admin: KafkaAdmin, texts: Mapping[claims.TopicPartition, str], commits: Commits) -> None:
         """Other texts at the offsets that were read."""
         for lane in sorted({lane for lane, _ in texts}):
-            self._around.guard()
             anew = {
                 int(number): Commit(commits[topic, number].offset, text)
                 for (topic, number), text in texts.items()

@@ -27,7 +27,7 @@ class Surroundings:
     metrics: Metrics
     vitals: Vitals
     guard: Callable[[], None]
-    """Raises NotLeader: called right before every write to Kafka, Redis or a pod. The cluster adapter does it by itself."""
+    """Raises NotLeader: the adapters of Kafka and Redis call it right before every write. That of the cluster has its own."""
     kinds: frozenset[Kind] = field(default_factory=frozenset)
     """Kinds of other projects that this cluster has."""
     monotonic: Callable[[], float] = boottime
