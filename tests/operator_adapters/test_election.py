@@ -183,6 +183,30 @@ async def test_a_leader_stops_within_its_renew_deadline_when_the_api_server_is_a
             await soon(again.leading)
 
 
+@pytest.mark.parametrize("fault", ["refused", "black-holed"])
+async def test_after_an_outage_another_leads_without_waiting_for_the_silence_of_who_lost_its_right(
+    private_kubernetes: KubernetesServer, fault: str
+) -> None:
+    harm: Callable[[], None] = private_kubernetes.stop_api if fault == "refused" else private_kubernetes.pause_api
+    long = Timing(duration=6_000, renew_deadline=2, retry=0.2)
+    async with (
+        await Connection.open(kubeconfig=private_kubernetes.kubeconfig) as connection,
+        candidate(connection, "default", "a", long) as first,
+    ):
+        await soon(first.leading)
+        async with candidate(connection, "default", "b", long) as second:
+            await asyncio.to_thread(harm)
+            await soon(first.lost)
+            parting = asyncio.create_task(first.resign())
+            if fault == "refused":
+                await private_kubernetes.start_api_async()
+            else:
+                private_kubernetes.resume_api()
+            await soon(second.leading)
+            assert not first.leads()
+            await asyncio.wait_for(parting, 30)
+
+
 async def test_a_farewell_that_nobody_hears_is_bounded(private_kubernetes: KubernetesServer) -> None:
     async with (
         await Connection.open(kubeconfig=private_kubernetes.kubeconfig) as connection,

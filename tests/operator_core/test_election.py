@@ -208,3 +208,13 @@ def test_a_fraction_of_a_second_is_promised_in_full() -> None:
     step = elector.step(0, NOON)
     assert isinstance(step, Write)
     assert step.lease.duration == 2
+
+
+def test_only_a_right_that_ran_out_unseen_is_told_apart_from_one_that_was_taken() -> None:
+    """Then the others wait for a silence that they have not seen, and its holder goes on trying to release the Lease."""
+    lapsed, taken = leader(), leader()
+    assert isinstance(lapsed.step(TIMING.renew_deadline, NOON), Leave)
+    taken.found(held("b"), 3)
+    assert (lapsed.lapsed, taken.lapsed) == (True, False)
+    assert lapsed.farewell(NOON) is not None
+    assert taken.farewell(NOON) is None

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 _OWNER = (("fieldManager", names.FIELD_OWNER),)
+_OVERTAKEN = 3
+"""Renewals of ours that a hanging API server may do one after another, when it goes on."""
 
 
 def boottime() -> float:
@@ -99,23 +101,30 @@ class LeaderElection:
     async def resign(self) -> None:
         """Lead no more and, as far as the API server can be reached, let another replica take over at once.
 
-        End `run` before. Writes of ours that are under way may still be done by the API server.
+        After an outage in which the right lapsed this is tried again and again for a while. End `run` before, and all work. Writes
+        of ours that are under way may still be done by the API server.
         """
         self._elector.resign()
         self.lost.set()
-        for _ in range(2):
-            farewell = self._elector.farewell(datetime.now(UTC))
-            if farewell is None:
-                return
+        deadline, overtaken = boottime() + (self._timing.parting if self._elector.lapsed else 0.0), 0
+        while (farewell := self._elector.farewell(datetime.now(UTC))) is not None:
             try:
                 await self._write(farewell, self._timing.renew_deadline / 3)
+            except Conflict as error:
+                overtaken += 1
+                await self._carry_out(Read())  # a renewal whose answer we did not see: release that one
+                if overtaken <= _OVERTAKEN:
+                    continue
+                trouble: ClusterError = error
+            except ClusterError as error:
+                trouble = error
+            else:
                 log.info("the lease is released")
                 return
-            except Conflict:
-                await self._carry_out(Read())  # a renewal whose answer we did not see: release that one
-            except ClusterError as error:
-                log.warning("the lease is not released: %s; another replica takes it when it is over", error)
+            if boottime() >= deadline:
+                log.warning("the lease is not released: %s; another replica takes it when it is over", trouble)
                 return
+            await asyncio.sleep(self._timing.retry)
 
     async def _carry_out(self, step: Read | Write) -> None:
         elector, sent = self._elector, boottime()

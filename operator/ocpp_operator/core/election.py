@@ -9,8 +9,11 @@ Never two at once, whatever requests and clocks do:
   they only have to run at about the same speed.
 * Each write carries the resource version that it was decided on: of two takers one wins, and a late write of ours cannot
   replace a newer one. `renewTime` always grows, so a renewal is a change even when the wall clock was set back.
-* A right that lapsed is never resumed: the process leaves and comes back as another. It gives its right up **before** it
-  releases the Lease; a released one (no holder) is taken at once.
+* A right that lapsed is never resumed: the process leaves and comes back as another, so nothing that it began by the old right goes on
+  by a new one. It gives its right up **before** it releases the Lease; a released one (no holder) is taken at once.
+* Nor is it taken over from a predecessor in the same pod without waiting: what that process sent may still be under way. When the
+  API server was away for longer than the deadline, the others have to see the Lease unchanged for its whole duration, and that begins when
+  they see it again. So the one that lost its right goes on trying to release it, once its work has ended (`Timing.parting`).
 
 A Lease that was deleted under our eyes is waited out like a holder's silence, since its holder may not know yet. One that
 was never seen is created at once.
@@ -36,6 +39,11 @@ class Timing:
     duration: float = 15.0
     renew_deadline: float = 10.0
     retry: float = 2.0
+
+    @property
+    def parting(self) -> float:
+        """For how long a Lease that was lost to an outage of the API server is tried to be released."""
+        return 4 * self.duration
 
     def __post_init__(self) -> None:
         if not 0 < self.retry < self.renew_deadline < self.duration:
@@ -106,6 +114,8 @@ class Elector:
         """End of the right to lead; None: this one does not lead."""
         self.lost: str | None = None
         """Why it leads no more. Final."""
+        self.lapsed = False
+        """It leads no more since it could not renew in time: nobody may know that yet."""
         self._stored: Stored | None = None
         self._same_since: float | None = None
         """Since when nothing else was seen than `_stored`. Nothing was ever seen: None."""
@@ -217,6 +227,7 @@ class Elector:
     def _notice_lapse(self, now: float) -> None:
         if self.leads_until is not None and now >= self.leads_until:
             self._lose(f"the lease could not be renewed for {self.timing.renew_deadline:g} s")
+            self.lapsed = True
 
     def _lose(self, reason: str) -> None:
         self.leads_until = None
