@@ -24,6 +24,7 @@ from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.adapters.connection import Connection, NoCluster
 from ocpp_operator.adapters.election import LeaderElection, boottime
 from ocpp_operator.adapters.handlers import Watches
+from ocpp_operator.adapters.lookups import LookupLoop
 from ocpp_operator.adapters.metrics import Metrics
 from ocpp_operator.adapters.secrets import SecretWatches
 from ocpp_operator.core import kinds, names
@@ -173,7 +174,8 @@ def main(arguments: list[str]) -> int:
         return 2
     logs.configure(settings.log_level, settings.log_format)
     try:
-        return asyncio.run(run(settings))
+        with asyncio.Runner(loop_factory=LookupLoop) as runner:
+            return runner.run(run(settings))
     except (NoCluster, OSError) as error:
         log.error("%s", error)
         return 1
