@@ -20,7 +20,7 @@ from ocpp_operator.settings import Settings
 from tests.operator_cluster.rig import eventually
 
 CITY = Key("grid", "city")
-WATCHED = (kinds.RESOURCE, kinds.POD, kinds.DEPLOYMENT)
+WATCHED = (kinds.RESOURCE, kinds.POD, kinds.DEPLOYMENT, kinds.CONFIG_MAP)
 
 
 def item(name: str, version: int, namespace: str = "grid") -> dict[str, Any]:
@@ -159,7 +159,7 @@ async def test_lists_that_could_not_be_read_are_wanted_still() -> None:
 
     place.server.meanwhile.append((kinds.DEPLOYMENT, refuse))
     async with place.running():
-        assert place.server.asked == [*WATCHED, *WATCHED]
+        assert place.server.asked == [*WATCHED[:3], *WATCHED]
         assert [loop.pods for loop in place.loops] == [["a", "b"]]
 
 
@@ -231,3 +231,18 @@ async def test_without_the_right_to_the_cluster_no_loop_makes_a_pass() -> None:
         await until(lambda: not place.supervisor.complete.is_set())
         place.server.refuses.clear()
         await until(place.supervisor.complete.is_set)
+
+
+# --- resources that went while nobody was there ---------------------------------------------------------------------------
+
+
+async def test_leave_is_taken_of_a_resource_whose_record_stands_without_it() -> None:
+    place = Place()
+    place.server.there = {kinds.CONFIG_MAP: [item("city-farewell", 4), item("city-plan", 5)]}
+    async with place.running():
+        assert [loop.key for loop in place.loops] == [CITY]
+        place.hear(kinds.CONFIG_MAP, "MODIFIED", item("city-farewell", 9))
+        place.loops[0].end.set()
+        await until(lambda: not place.served)
+        place.hear(kinds.CONFIG_MAP, "MODIFIED", item("city-farewell", 12))
+        assert len(place.loops) == 1, "what could not be done is left to the next operator"

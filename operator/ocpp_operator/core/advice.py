@@ -56,8 +56,9 @@ REASONS: Final[Mapping[str, Advice]] = {
         "mend the fields that the message names, and apply the CRD of the operator's version",
     ),
     "MailboxesTaken": _trouble(
-        "another ChargeGateway uses this Redis and key prefix, or these command topics; the older one keeps them",
-        "give this resource its own spec.redis.keyPrefix and topic names (both are immutable: delete and create it), or delete the other",
+        "another ChargeGateway uses this Redis and key prefix, or these command topics; who is at work there keeps them",
+        "give this resource its own spec.redis.keyPrefix and topic names (both are immutable: delete and create it), or delete the other; "
+        "if that one is gone: docs/kubernetes.md, What a deleted resource may leave behind",
     ),
     "NameTaken": _trouble(
         "an object of a child's name exists and belongs to somebody else",

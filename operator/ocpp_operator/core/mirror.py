@@ -71,6 +71,10 @@ class Mirror:
         """All kinds are going to be listed now."""
         self.wants_lists = False
 
+    def bury(self, uid: str) -> None:
+        """It was told otherwise than by a watch that this resource exists no more."""
+        self._gone[kinds.RESOURCE].setdefault(uid, 0)
+
     def forget(self, namespace: str, keeping: Collection[Key] = ()) -> None:
         """We may look there no more: what was seen counts no longer, and is not said to be gone. What belongs to one of `keeping` stays."""
         for kind, objects in self._objects.items():
@@ -138,6 +142,14 @@ class Mirror:
     def resources(self) -> Iterator[Raw]:
         """All resources."""
         yield from self._objects[kinds.RESOURCE].values()
+
+    def left_behind(self) -> list[Key]:
+        """Resources that are not there, but the record of what is to be cleaned up after them."""
+        records = {
+            resource for at, item in self._objects[kinds.CONFIG_MAP].items()
+            if (resource := _resource(item)) is not None and at.name == names.farewell(resource.name)
+        }  # fmt: skip
+        return sorted(records - self._objects[kinds.RESOURCE].keys())
 
     def gone(self) -> frozenset[str]:
         """uids of resources that were here and certainly exist no more."""

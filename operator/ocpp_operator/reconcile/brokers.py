@@ -175,8 +175,9 @@ class Brokers:
             )
         return len(free) == len(left_behind)
 
-    async def let_go(self, resource: Resource, contents: access.Contents) -> bool:
-        """The resource is gone and so are its pods: its mailboxes name nobody any more. Best effort; whether none does now."""
+    async def let_go(self, resource: Resource, contents: access.Contents) -> bool | None:
+        """The resource is gone and so are its pods: its mailboxes name nobody any more. Whether none does now; None: that could
+        not be done."""
         wish = wish_of(resource)
         try:
             admin = KafkaAdmin(access.kafka(resource, contents, TIMEOUT), self._around.guard)
@@ -186,7 +187,7 @@ class Brokers:
             await self._commit(admin, dict.fromkeys(free, ""), commits)
         except (access.SecretMissing, KafkaUnavailable, KafkaDenied) as error:
             log.warning("its mailboxes go on naming it: %s", error, extra={"resource": str(self._key)})
-            return False
+            return None
         return all_of_them
 
     async def _commit(self, admin: KafkaAdmin, texts: Mapping[claims.TopicPartition, str], commits: Commits) -> None:

@@ -43,6 +43,7 @@ from ocpp_operator.reconcile import access
 from ocpp_operator.reconcile.assignment import PlanBook
 from ocpp_operator.reconcile.brokers import Brokers
 from ocpp_operator.reconcile.children import Children
+from ocpp_operator.reconcile.farewell import Farewell
 from ocpp_operator.reconcile.report import Reporter
 from ocpp_operator.reconcile.store import Store
 from ocpp_operator.reconcile.surroundings import Surroundings
@@ -71,6 +72,7 @@ class ResourceLoop:
         self._store = Store(around, key)
         self._brokers = Brokers(around, key, self.wake)
         self._reporter = Reporter(around, key)
+        self._farewell = Farewell(around, key, self._woken)
         self._absences = fleet.Absences()
         self._patience = hindrance.Patience(around.settings.stalled_after)
         self._uid: str | None = None
@@ -98,7 +100,7 @@ class ResourceLoop:
                 try:
                     raw = self._around.mirror.resource(self._key)
                     if raw is None:
-                        await self._farewell()
+                        await self._farewell.take(self._last, self._brokers, self._contents)
                         return
                     whole = await self._pass(raw)
                     wait, backoff, at_once = self._until_next(whole), _BACKOFF, _AT_ONCE
@@ -234,6 +236,7 @@ class ResourceLoop:
             self._brokers = Brokers(self._around, self._key, self.wake)
             self._reporter = Reporter(self._around, self._key)
         self._uid, self._first_able, self._possession = uid, None, None
+        self._farewell.notice(uid)
 
     def _contents(self, secret: str) -> Mapping[str, bytes] | None:
         return self._around.secrets.contents(self._key, secret)
@@ -273,6 +276,7 @@ class ResourceLoop:
         deployment = self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, names.gateway(resource.name))
         step = pacing.step(resource, deployment, pods, self._around.wall())
         wished = assembly.children(resource, chosen, token, self._around.kinds, step=step)
+        wished.insert(0, self._farewell.record(resource))
         if not running:
             wished = [manifest for manifest in wished if manifest["kind"] != kinds.DEPLOYMENT.kind]
         if step.takes_away and self._store.view is not None:  # otherwise what was last known of their stations stands
@@ -370,25 +374,3 @@ class ResourceLoop:
         before, generation = (raw.get("status") or {}).get("conditions") or (), raw["metadata"].get("generation", 0)
         said = conditions.holds(before, conditions.Type.STALLED, generation)
         return self._patience.over(raw.get("spec") or {}, hindered, said, self._around.monotonic())
-
-    # --- the end --------------------------------------------------------------------------------------------------
-
-    async def _farewell(self) -> None:
-        """The resource is gone; Kubernetes takes its children away. Its keys go when its pods have, best effort."""
-        if self._last is None:
-            return
-        log.info("the resource is gone", extra={"resource": str(self._key)})
-        deadline = self._around.monotonic() + self._last.spec.grace_period + 60
-        while self._around.mirror.of(kinds.POD, self._key) and self._around.monotonic() < deadline:
-            self._woken.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(5.0):
-                    await self._woken.wait()
-            if self._around.mirror.resource(self._key) is not None:
-                return  # made again: the next loop goes on, and what the old pods held is released for them
-        if self._around.mirror.of(kinds.POD, self._key):
-            # Orphaned on purpose, or on a node that is lost: they may serve, and without its record a command is done twice.
-            log.warning("its pods are still there: its mailboxes and keys stay", extra={"resource": str(self._key)})
-            return
-        # The claim stands until no mailbox names the resource: it is what lets the next one of this name have them.
-        await self._store.clean(self._last.uid, leave=await self._brokers.let_go(self._last, self._contents))

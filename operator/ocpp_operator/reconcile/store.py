@@ -1,4 +1,4 @@
-"""The store of one resource: looked at every second while there are pods, claimed, swept, and cleaned at the end.
+"""The store of one resource: looked at every second while there are pods, claimed and swept.
 
 Pods appear and vanish in the store without any event of Kubernetes, so it is asked; one look is one pipeline. The walks through all
 entries go on beside the loop in tasks of their own and never hold a pass up.
@@ -36,7 +36,6 @@ _COMPARED = 4
 """Pods whose own lists are compared in one sweep: their entries are kept in memory meanwhile."""
 _SWEEP_AGAIN = 10.0
 """Seconds after a walk that did not come to its end."""
-_CLEAN_LIMIT = 120.0
 
 
 class Store:
@@ -229,19 +228,3 @@ class Store:
         holders = {record.incarnation for record in self.view.holders.values()} if self.view is not None else set()
         unlisted = {holder for holder in holders if holder is not None and (holder.pod, holder.uid) not in listed}
         return listed | {(holder.pod, holder.uid) for holder in unlisted - await self._unlisted.gone(unlisted)}
-
-    # --- the end ------------------------------------------------------------------------------------------------------
-
-    async def clean(self, uid: str, *, leave: bool) -> None:
-        """After the resource and its pods are gone: its keys go too, best effort; its claim with `leave`."""
-        if self._directory is None:
-            return
-        try:
-            cleaned = await self._directory.clean(uid, _CLEAN_LIMIT, leave=leave)
-        except StoreUnavailable as error:
-            log.warning("its keys stay in the store: %s", error, extra={"resource": str(self._key)})
-            return
-        log.info(
-            "%d keys removed from the store%s", cleaned.removed, "" if cleaned.finished else ", some are left",
-            extra={"resource": str(self._key)},
-        )  # fmt: skip

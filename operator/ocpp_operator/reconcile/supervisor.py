@@ -82,10 +82,13 @@ class Supervisor:
         elif key.namespace in self._refused:
             return
         elif self.complete.is_set() and self._around.mirror.resource(key) is not None:
-            loop = self._make(key)
-            task = asyncio.create_task(loop.run(), name=f"resource {key}")
-            self._loops[key] = loop, task
-            task.add_done_callback(lambda done: self._ended(key, done))
+            self._start(key)
+
+    def _start(self, key: Key) -> None:
+        loop = self._make(key)
+        task = asyncio.create_task(loop.run(), name=f"resource {key}")
+        self._loops[key] = loop, task
+        task.add_done_callback(lambda done: self._ended(key, done))
 
     def _ended(self, key: Key, task: asyncio.Task[None]) -> None:
         del self._loops[key]
@@ -136,10 +139,12 @@ class Supervisor:
                     await asyncio.sleep(_SETTLE)
         self.complete.set()
         self._begin_all()
+        self._take_leave_of_those_before()
 
     async def _look_into_doubts(self) -> None:
         """Loops go on meanwhile: what is seen is old at worst. If nothing can be read they wait until it can."""
-        places, now = tuple[str | None, ...](self._refused), self._around.monotonic()
+        refused, now = frozenset(self._refused), self._around.monotonic()
+        places: tuple[str | None, ...] = tuple(refused)
         # The watches of a namespace that refuses us are in trouble all the time.
         if self._doubted and (not self._refused or now - self._looked >= _TICK):
             places, self._doubted, self._looked = self._places, False, now
@@ -153,10 +158,18 @@ class Supervisor:
             self._changed.set()
         else:
             self._begin_all()
+            if refused - self._refused:
+                self._take_leave_of_those_before()
 
     def _begin_all(self) -> None:
         for resource in list(self._around.mirror.resources()):
             self._begin(Key(resource["metadata"]["namespace"], resource["metadata"]["name"]))
+
+    def _take_leave_of_those_before(self) -> None:
+        """Resources that went while nobody was there, or whose operator ended before it had cleaned up after them."""
+        for key in self._around.mirror.left_behind():
+            if key not in self._loops and key.namespace not in self._refused:
+                self._start(key)
 
     async def _list(self, namespace: str | None) -> None:
         """All kinds in one namespace, None: in all. Raises ClusterError, but not for one that refuses us among several."""

@@ -1,0 +1,67 @@
+"""What the operator needs to clean up after a resource, kept beside it: a ConfigMap that has no owner and so outlives it.
+
+    $ kubectl get configmap city-farewell -o yaml
+    data:
+      configMap: 6b0c7e1e-...       # its own uid
+      format: "1"
+      resource: '{"metadata":{"name":"city","namespace":"grid","uid":"0d5e..."},"spec":{...}}'
+
+A resource has no finalizer, and all its children go with it. An operator that was away at that time would know neither that there was
+one nor where its Redis and Kafka are. A spec holds no secret, only names of Secrets, which are the user's and stay.
+
+The record counts only as the object that we made: one that was copied, to another cluster from a backup say, has another uid. Somebody's
+living resource would be taken for gone there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ocpp_operator.core import kinds, names
+from ocpp_operator.core.spec import Resource
+
+FORMAT: Final = "1"
+
+Raw = Mapping[str, Any]
+
+
+class Unreadable(ValueError):
+    """The message says why."""
+
+
+def manifest(resource: Resource, there: Raw | None) -> dict[str, Any]:
+    """The record of `resource`; `there` is the object as it stands, which alone has a uid to name."""
+    metadata = {"name": resource.name, "namespace": resource.namespace, "uid": resource.uid}
+    kept = {"metadata": metadata, "spec": resource.raw.get("spec") or {}}
+    data = {"format": FORMAT, "resource": json.dumps(kept, sort_keys=True, separators=(",", ":"))}
+    if there is not None:
+        data["configMap"] = str(there["metadata"]["uid"])
+    return {
+        "apiVersion": kinds.CONFIG_MAP.api_version,
+        "kind": kinds.CONFIG_MAP.kind,
+        "metadata": {
+            "name": names.farewell(resource.name),
+            "namespace": resource.namespace,
+            "labels": names.labels(resource.name),
+        },
+        "data": data,
+    }
+
+
+def read(there: Raw) -> Resource:
+    """The resource that it was made for. Raises Unreadable, SpecError."""
+    metadata, data = there["metadata"], there.get("data") or {}
+    if data.get("format") != FORMAT:
+        raise Unreadable(f"format {data.get('format')!r} is not known")
+    if data.get("configMap") != metadata["uid"]:
+        raise Unreadable("it is a copy, or was never finished")
+    try:
+        kept = json.loads(data.get("resource", ""))
+        resource = Resource.parse(kept)
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise Unreadable(f"resource: {error}") from None
+    if (resource.namespace, names.farewell(resource.name)) != (metadata["namespace"], metadata["name"]):
+        raise Unreadable(f"it is about {resource.namespace}/{resource.name}")
+    return resource
