@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tests.chart.helm import helm
@@ -23,8 +23,7 @@ def installed(node: Node, namespace: str, serves: str, tag: str = "test") -> Ite
         "watchNamespaces": f"{{{serves}}}",
         "settings.sweepInterval": "30",  # it asks the pods themselves then
     }
-    given = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-    access = {"KUBECONFIG": str(node.kubeconfig), "HELM_NAMESPACE": namespace}
+    given, access = _given(values), _access(node, namespace)
     # The CRD of an earlier test may be there, without a release.
     helm("install", _RELEASE, str(CHART), "--take-ownership", *given, environment=access)
     try:
@@ -32,3 +31,20 @@ def installed(node: Node, namespace: str, serves: str, tag: str = "test") -> Ite
         yield
     finally:
         helm("uninstall", _RELEASE, environment=access)
+
+
+def upgrade(node: Node, namespace: str, values: Mapping[str, str]) -> None:
+    """As the chart's page says; these values change. Returns when the old replicas are gone."""
+    helm(
+        "upgrade", _RELEASE, str(CHART), "--reset-then-reuse-values", *_given(values),
+        environment=_access(node, namespace),
+    )  # fmt: skip
+    node.kubectl("--namespace", namespace, "rollout", "status", f"deployment/{NAME}", "--timeout=120s", timeout=130)
+
+
+def _given(values: Mapping[str, str]) -> list[str]:
+    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+
+
+def _access(node: Node, namespace: str) -> dict[str, str]:
+    return {"KUBECONFIG": str(node.kubeconfig), "HELM_NAMESPACE": namespace}
