@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from ocpp_operator.adapters.kafka_admin import KafkaAccess, KafkaAdmin
 from ocpp_operator.core import names
+from ocpp_operator.core.topics import WishedTopic
 from tests.operator_cluster.rig import Place, eventually, serving
 from tests.operator_core.test_kstatus import kstatus
 from tests.testbed.kafka import KafkaServer
@@ -241,6 +243,29 @@ async def test_a_missing_secret_is_a_condition_and_ends_when_it_appears(place: P
     assert "SecretMissing" in {each["reason"] for each in events["items"]}
 
 
+async def test_what_the_brokers_have_otherwise_or_refuse_is_told_and_left_as_it_is(place: Place) -> None:
+    brokers = KafkaAdmin(KafkaAccess((place.kafka,)))
+    place.kubelet.missing_images.add("nowhere/gateway")  # no pods are needed
+    city, town = (place.resource(name, image={"repository": "nowhere/gateway"}) for name in ("city", "town"))
+    mailboxes = city["spec"]["kafka"]["topics"]["commandsDown"]["name"]
+    await brokers.create([WishedTopic(mailboxes, 8, 1, {"message.timestamp.type": "CreateTime"})])
+    before = await brokers.observe([mailboxes])
+    town["spec"]["kafka"]["topics"]["replicas"] = 3  # of one broker
+    await place.apply(city)
+    await place.apply(town)
+
+    told = await place.condition("city", "TopicsReady", "False", "TopicsDiffer")
+    assert f"topic {mailboxes} has 8 partitions, 16 are wished" in told["message"]
+    assert f"topic {mailboxes} has message.timestamp.type=CreateTime" in told["message"]
+    await place.condition("city", "Ready", "False", "TopicsDiffer")
+    assert await brokers.observe([mailboxes]) == before
+
+    told = await place.condition("town", "TopicsReady", "False", "TopicsNotCreated")
+    assert "cannot be created: " in told["message"]
+    assert "eplication factor" in told["message"]
+    await place.condition("town", "Degraded", "True", "TopicsNotCreated")
+
+
 async def test_two_resources_on_the_same_mailboxes_the_older_keeps_them(place: Place) -> None:
     await place.apply(place.resource("city"))
     await place.condition("city", "Ready", "True")
@@ -292,26 +317,19 @@ async def test_a_paused_resource_is_left_alone(place: Place) -> None:
 
 async def test_somebody_elses_objects_of_the_same_names_are_named_and_not_touched(place: Place) -> None:
     core, theirs = f"/api/v1/namespaces/{place.namespace}", {"theirs": "eWVz"}
-    taken = {
-        "ConfigMap city-settings": "configmaps",
-        "Secret city-internal": "secrets",
-        "ConfigMap city-plan": "configmaps",
-    }
-    for words, plural in taken.items():
-        kind, name = words.split()
-        foreign = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": theirs}
+    taken = ("configmaps/city-settings", "configmaps/city-plan", "secrets/city-internal")
+    for path in taken:
+        plural, _, name = path.partition("/")
+        foreign = {"apiVersion": "v1", "metadata": {"name": name}, "data": theirs}
         await place.request("POST", f"{core}/{plural}", foreign)
     await place.apply(place.resource())
 
-    async def named() -> str:
+    async def all_are_counted() -> bool:
         told = await place.condition("city", "Degraded", "True", "NameTaken")
-        words = " ".join(told["message"].split()[:2])
-        assert " exists and is not ours" in told["message"]
-        return words if words in taken else ""
+        return "exists and is not ours" in told["message"] and told["message"].endswith("(and 2 more)")
 
-    while taken:  # the message names one at a time
-        words = await eventually(named)
-        path = f"{core}/{taken.pop(words)}/{words.split()[1]}"
-        assert (await place.request("GET", path))["data"] == theirs
-        await place.request("DELETE", path)
-    await place.condition("city", "Ready", "True")
+    await eventually(all_are_counted)
+    for path in taken:
+        assert (await place.request("GET", f"{core}/{path}"))["data"] == theirs
+        await place.request("DELETE", f"{core}/{path}")
+    await place.condition("city", "Degraded", "False")
