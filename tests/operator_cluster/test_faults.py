@@ -112,7 +112,7 @@ async def test_an_evicted_pod_is_replaced_at_once_and_the_budget_refuses_a_secon
             seen = first not in status.get("disruptedPods", {}) and status["currentHealthy"] == PODS
             return seen and len(ready) == PODS and first not in ready
 
-        await eventually(whole_again)
+        await eventually(whole_again, timeout=120)
         assert first in {pod["metadata"]["name"] for pod in await place.pods()}
         with pytest.raises(ApiError) as refused:
             await evict(second)
