@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocpp_contract.errors import ContractError
@@ -86,6 +86,7 @@ def planned(draw: st.DrawFn) -> StoredPlan:
     return StoredPlan(current, partitions, outcome.reason, changed)
 
 
+@settings(deadline=None)
 @given(planned())
 def test_what_is_stored_is_what_comes_back(before: StoredPlan) -> None:
     after = from_data(to_data(before))
