@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable
+from functools import partial
 
 import kopf
 
@@ -23,6 +24,7 @@ from ocpp_operator.adapters.api_errors import ClusterError
 from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.adapters.connection import Connection, NoCluster
 from ocpp_operator.adapters.election import LeaderElection, boottime
+from ocpp_operator.adapters.election_apart import ElectionApart
 from ocpp_operator.adapters.handlers import Watches
 from ocpp_operator.adapters.lookups import LookupLoop
 from ocpp_operator.adapters.metrics import Metrics
@@ -52,36 +54,33 @@ async def run(settings: Settings) -> int:
     vitals = Vitals(metrics, settings.watch_inactivity, boottime)
     stop = asyncio.Event()
     _on_signals(stop)
-    async with await Connection.open(request_timeout=settings.request_timeout, count=metrics.request) as connection:
+    connect = partial(Connection.open, request_timeout=settings.request_timeout, count=metrics.request)
+    async with await connect() as connection:
         timing = Timing(settings.lease_duration, settings.lease_renew_deadline, settings.lease_retry)
         served = {names.SERVES_ANNOTATION: ",".join(settings.watch_namespaces) or names.EVERYWHERE}
-        election = LeaderElection(
-            connection, settings.lease_namespace, settings.lease_name, settings.identity, timing, vitals.elected, served
-        )
+
+        def candidate(apart: Connection) -> LeaderElection:
+            lease = settings.lease_namespace, settings.lease_name, settings.identity
+            return LeaderElection(apart, *lease, timing, vitals.elected, served)
+
+        election = ElectionApart(connect, candidate)
         metrics.leader(election.leads)
         admin = AdminServer(settings.admin_host, settings.admin_port, vitals.trouble, lambda: None, metrics.page)
         await admin.start()
-        electing = asyncio.create_task(election.run(), name="election")
-        # Also when it ends by a defect: nobody would renew, and nobody leave.
-        electing.add_done_callback(lambda _: election.lost.set())
         try:
-            if await _first(election.leading.wait(), stop.wait(), election.lost.wait()) == 0:
-                await _lead(settings, connection, election, metrics, vitals, stop)
-            # Who lost the lease has to come back as another process; so has one whose watches failed.
-            return 0 if stop.is_set() else 1
+            async with election:
+                if await _first(election.leading.wait(), stop.wait(), election.lost.wait()) == 0:
+                    await _lead(settings, connection, election, metrics, vitals, stop)
+                # Who lost the lease has to come back as another process; so has one whose watches failed.
+                return 0 if stop.is_set() else 1
         finally:
-            electing.cancel()
-            await asyncio.wait((electing,))
-            if not electing.cancelled() and (error := electing.exception()) is not None:
-                log.error("the election ended by an error", exc_info=error)
-            await election.resign()
             await admin.stop()
 
 
 async def _lead(
     settings: Settings,
     connection: Connection,
-    election: LeaderElection,
+    election: ElectionApart,
     metrics: Metrics,
     vitals: Vitals,
     stop: asyncio.Event,
