@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import resource as limits
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -32,6 +34,7 @@ from typing import Any
 from benchmarks import proc, record, report
 from benchmarks.operator_scale import figures
 from benchmarks.operator_scale.place import Place, Size, TooSlow, place, say
+from ocpp_operator.core import names
 from tests.testbed.cache import Missing
 from tests.testbed.processes import NotReady
 
@@ -61,13 +64,9 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def measure(here: Place) -> dict[str, Any]:
-    """All phases, in turn."""
-    found: dict[str, Any] = {
-        "resources": here.size.resources,
-        "pods": here.size.pods,
-        "partitions": here.size.partitions,
-    }
+async def measure(here: Place, found: dict[str, Any]) -> None:
+    """All phases, in turn; what was seen goes into `found`."""
+    found |= {"resources": here.size.resources, "pods": here.size.pods, "partitions": here.size.partitions}
     here.operator.start()
     began = time.monotonic()
     while not await here.operator.leads():
@@ -84,9 +83,11 @@ async def measure(here: Place) -> dict[str, Any]:
         ("loss", loss),
     ):
         say(f"--- {name} (load {os.getloadavg()[0]:.1f})")
-        found[name] = {**await phase(here), "load": round(os.getloadavg()[0], 1)}
+        before, here.restarts = os.getloadavg()[0], 0
+        figures_of = await phase(here)
+        loads = [round(load, 1) for load in (before, os.getloadavg()[0])]
+        found[name] = {**figures_of, "load": loads, "ended": here.restarts}
         say(f"{name}: {found[name]}")
-    return found
 
 
 async def alone(here: Place) -> dict[str, Any]:
@@ -97,26 +98,13 @@ async def alone(here: Place) -> dict[str, Any]:
 
 async def _rolled(here: Place, number: int, what: str) -> dict[str, Any]:
     """A change that every pod has to be replaced for."""
-    before = {uid for uid, pod in here.pods.items() if pod["metadata"]["namespace"] == here.namespace(number)}
-    name = here.name(number)
-    before = {uid for uid in before if here.pods[uid]["metadata"]["labels"]["app.kubernetes.io/instance"] == name}
-    generation = here.generation(number)
+    before, generation = here.pods_of(number), here.generation(number)
     began = time.monotonic()
     await here.patch(number, {"template": {"pod": {"annotations": {"benchmark": str(random.random())}}}})
-    first = await here.until(
-        lambda: here.pods.keys() - before != set() and _newer(here, name, before), f"{what}: begins"
-    )
+    first = await here.until(lambda: bool(here.pods_of(number) - before), f"{what}: begins")
     await here.until(lambda: not before & here.pods.keys(), f"{what}: old pods gone")
     done = await here.until(lambda: here.generation(number) > generation and here.settled(number), what)
     return {"first_pod": first - began, "rolled": done - began}
-
-
-def _newer(here: Place, name: str, before: set[str]) -> bool:
-    return any(
-        pod["metadata"]["labels"]["app.kubernetes.io/instance"] == name
-        for uid, pod in here.pods.items()
-        if uid not in before
-    )
 
 
 async def many(here: Place) -> dict[str, Any]:
@@ -148,6 +136,7 @@ async def idle(here: Place) -> dict[str, Any]:
     began = time.monotonic()
     while (left := began + seconds - time.monotonic()) > 0:
         await asyncio.sleep(min(left, 30))
+        here.keep()
         say(f"  {time.monotonic() - began:4.0f} s of {seconds:.0f}: {here.told()}, load {os.getloadavg()[0]:.1f}")
     took = time.monotonic() - began
     spent = {name: (total - cpu[name]) / took for name, total in here.cpu().items()}
@@ -179,7 +168,7 @@ async def restart(here: Place) -> dict[str, Any]:
     began = time.monotonic()
     await here.operator.stop()
     stopped = time.monotonic()
-    here.operator.start()
+    here.start_anew()
     looked = None
     while looked is None:
         if time.monotonic() - stopped > here.size.timeout:
@@ -191,7 +180,7 @@ async def restart(here: Place) -> dict[str, Any]:
     await asyncio.sleep(_QUIET)
     requests = here.asked()[asked:]
     return {
-        "ended": stopped - began,
+        "left": stopped - began,
         "all_seen": looked - stopped,
         "cpu": cpu,
         "settled_before": settled,
@@ -207,7 +196,7 @@ async def restart(here: Place) -> dict[str, Any]:
 async def loss(here: Place) -> dict[str, Any]:
     wanted = here.size.resources
     victims = random.Random(7).sample(sorted(here.pods), max(1, round(len(here.pods) * _SHARE_KILLED)))
-    touched = {here.pods[uid]["metadata"]["labels"]["app.kubernetes.io/instance"] for uid in victims}
+    touched = {here.pods[uid]["metadata"]["labels"][names.INSTANCE] for uid in victims}
     passes, cpu = await here.passes(), here.cpu()
     began = time.monotonic()
     kills = []
@@ -255,13 +244,15 @@ async def main(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     if size.pods > size.partitions:
         raise SystemExit(f"--partitions {size.partitions} are too few for {size.pods} pods")
+    found: dict[str, Any] = {}
     async with place(size) as here:
         try:
-            found = await measure(here)
+            await measure(here, found)
         except BaseException:
-            kept = Path.cwd() / "operator-scale.log"
-            kept.write_text(here.operator.text())
-            say(f"the operator's log: {kept}")
+            kept = Path(tempfile.mkdtemp(prefix="chargegateway-scale-"))
+            (kept / "operator.log").write_text(here.operator.text())
+            (kept / "figures.json").write_text(json.dumps(found, indent=1))
+            say(f"the operator's log and what was measured: {kept}")
             raise
     if arguments.quick or arguments.print:
         print(report.part("operator", found))

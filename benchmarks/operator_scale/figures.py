@@ -75,7 +75,9 @@ class Histogram:
         return cls(dict(sorted(buckets.items())), total)
 
     def since(self, before: Histogram) -> Histogram:
-        """What was observed after `before`."""
+        """What was observed after `before`. A process that began anew counts from nothing."""
+        if self.count < before.count:
+            return self
         return Histogram(
             {bound: count - before.buckets.get(bound, 0.0) for bound, count in self.buckets.items()},
             self.total - before.total,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_ALL = ("alone", "many", "idle", "change", "restart", "loss")
 _PHASES = ("many", "idle", "restart", "loss")
 _KINDS = 12
 """Rows of requests and commands; what is rarer is added up."""
@@ -38,7 +39,7 @@ def _times(found: Mapping[str, Any]) -> list[str]:
         ),
         (
             "restart: operator told to leave, until it has ended / from its start until it has looked at all",
-            f"{restart['ended']:.1f} s / {restart['all_seen']:.1f} s",
+            f"{restart['left']:.1f} s / {restart['all_seen']:.1f} s",
         ),
         (
             "restart: API requests of the new one in its first time / writes to children",
@@ -49,15 +50,15 @@ def _times(found: Mapping[str, Any]) -> list[str]:
             f"{loss['owned']:.1f} s / {loss['as_before']:.1f} s",
         ),
     ]
-    loads = ", ".join(
-        f"{phase} {found[phase]['load']}" for phase in ("alone", "many", "idle", "change", "restart", "loss")
-    )
+    loads = ", ".join(f"{phase} {found[phase]['load'][0]} to {found[phase]['load'][1]}" for phase in _ALL)
+    ended = ", ".join(f"{phase} {found[phase]['ended']}" for phase in _ALL if found[phase]["ended"])
+    told = f" The operator lost its lease and was started again: {ended} times." if ended else ""
     return [
         "| what | seen |",
         "| --- | --- |",
         *(f"| {what} | {seen} |" for what, seen in rows),
         "",
-        f"Load averages: {loads}.",
+        f"Load averages: {loads}.{told}",
     ]
 
 

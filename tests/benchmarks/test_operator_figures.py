@@ -84,6 +84,11 @@ def test_what_was_before_is_taken_off() -> None:
     assert since.shown() == pytest.approx({"count": 4, "mean": 100, "p50": 55, "p95": 95.5, "at_most": 100})
 
 
+def test_a_process_that_began_anew_counts_from_nothing() -> None:
+    before, after = (Histogram.read(samples(counts), "passes") for counts in ([5, 9, 10], [1, 2, 3]))
+    assert after.since(before) == after
+
+
 def test_nothing_seen_is_nothing() -> None:
     nothing = Histogram.read({}, "passes")
     assert nothing.shown() == {"count": 0, "mean": 0, "p50": 0, "p95": 0, "at_most": 0}
