@@ -20,6 +20,7 @@ from typing import Self
 
 from ocpp_operator.adapters.connection import Connection
 from ocpp_operator.adapters.election import LeaderElection
+from ocpp_operator.adapters.lookups import LookupLoop
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ class ElectionApart:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._elect())
+            with asyncio.Runner(loop_factory=LookupLoop) as runner:
+                runner.run(self._elect())
         except Exception as failure:
             self._failure = failure
             log.error("the election ended by an error", exc_info=failure)
