@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 import pytest
+from hypothesis import settings
 
 from tests.testbed.cache import Missing
 from tests.testbed.kafka import EmbeddedBroker, KafkaCluster, KafkaServer, create_topics
@@ -32,6 +33,10 @@ _MARKED_BY_FIXTURE = {
 # first, but not for longer than seconds; tests that harm brokers meet that. Everywhere else an unclosed socket is an error.
 _HARM_BROKERS = {"private_kafka", "private_kafka_cluster"}
 _LONGEST_FIRST = ("operator_cluster", "chart", "system", "gateway/adapters", "client", "local", "operator_adapters")
+# An example that takes long says that the machine is busy, nothing of what it tries.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
 _kept_folders = pytest.StashKey[list[str]]()
 
 
