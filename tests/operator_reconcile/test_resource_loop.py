@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -15,7 +16,9 @@ from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Forb
 from ocpp_operator.adapters.metrics import Metrics
 from ocpp_operator.core import kinds, names, template
 from ocpp_operator.core.kinds import Kind
+from ocpp_operator.core.manifests import assembly
 from ocpp_operator.core.mirror import Key, Mirror
+from ocpp_operator.core.pacing import Step
 from ocpp_operator.core.spec import Resource
 from ocpp_operator.reconcile import brokers
 from ocpp_operator.reconcile.resource import ResourceLoop
@@ -56,6 +59,9 @@ class Busy:
         self.reasons = set[str]()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any]:
+        raise self.refusal
+
+    async def apply(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         raise self.refusal
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -186,6 +192,43 @@ async def test_a_template_is_rendered_once_for_a_resource_that_does_not_change(m
     place.mirror.note(kinds.REVISION, "ADDED", revision)
     await place.loop._pass(changed)
     assert rendered == [2, 3, 3, 3]
+
+
+async def test_manifests_are_made_once_for_what_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brokers, "TIMEOUT", 0.3)
+    made: list[str] = []
+    make = assembly.children
+
+    def counted(
+        resource: Resource, chosen: template.Chosen, token: str, *more: Any, step: Step
+    ) -> list[dict[str, Any]]:
+        made.append(token)
+        return make(resource, chosen, token, *more, step=step)
+
+    monkeypatch.setattr(assembly, "children", counted)
+    place = Place(Busy(Forbidden("services is forbidden")))
+    nowhere = {"kafka": {"bootstrapServers": "127.0.0.1:1"}, "redis": {"addresses": ["127.0.0.1:1"]}}
+    raw = {**CITY.raw, "spec": CITY.raw["spec"] | nowhere}
+
+    async def passes(token: bytes, version: str) -> None:
+        metadata = {
+            "namespace": KEY.namespace,
+            "name": names.internal_token(KEY.name),
+            "uid": "t",
+            "resourceVersion": version,
+        }
+        secret = {
+            "metadata": {**metadata, "labels": names.labels(KEY.name)},
+            "data": {"token": b64encode(token).decode()},
+        }
+        place.mirror.note(kinds.SECRET, "MODIFIED", secret)
+        for _ in range(3):
+            await place.loop._pass(raw)
+
+    await passes(b"one", "7")
+    assert made == ["one"]
+    await passes(b"two", "8")
+    assert made == ["one", "two"]
 
 
 async def test_keys_and_mailboxes_of_pods_that_outlive_their_resource_stay(caplog: pytest.LogCaptureFixture) -> None:

@@ -84,6 +84,8 @@ class ResourceLoop:
         self._last: Resource | None = None
         self._choice: tuple[Resource, list[Raw], template.Chosen] | None = None
         """The last choice of a template, behind what it was made of: passes come every second, and rendering is work."""
+        self._assembled: tuple[tuple[Resource, template.Chosen, str, pacing.Step], list[dict[str, Any]]] | None = None
+        """The same of the children's manifests."""
 
     def wake(self) -> None:
         """Something of this resource changed."""
@@ -275,8 +277,10 @@ class ResourceLoop:
         """Everything but the plan. Without mailboxes of its own (`running` False) a resource gets no pods."""
         deployment = self._around.mirror.one(kinds.DEPLOYMENT, self._key.namespace, names.gateway(resource.name))
         step = pacing.step(resource, deployment, pods, self._around.wall())
-        wished = assembly.children(resource, chosen, token, self._around.kinds, step=step)
-        wished.insert(0, self._farewell.record(resource))
+        made_of = resource, chosen, token, step
+        if self._assembled is None or self._assembled[0] != made_of:
+            self._assembled = made_of, assembly.children(resource, chosen, token, self._around.kinds, step=step)
+        wished = [self._farewell.record(resource), *self._assembled[1]]
         if not running:
             wished = [manifest for manifest in wished if manifest["kind"] != kinds.DEPLOYMENT.kind]
         if step.takes_away and self._store.view is not None:  # otherwise what was last known of their stations stands
