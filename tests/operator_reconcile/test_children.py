@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.manifests.metadata import child
 from ocpp_operator.core.mirror import Key, Mirror
 from ocpp_operator.reconcile.children import Children
-from ocpp_operator.reconcile.surroundings import Surroundings
+from ocpp_operator.reconcile.surroundings import MADE_AT_ONCE, Surroundings
 from ocpp_operator.settings import Settings
 from tests.operator_core.test_findings import resource
 
@@ -68,8 +69,8 @@ class Place:
         return [trouble.reason for trouble in await self.children.make(CITY, wished)]
 
 
-def config(**data: str) -> dict[str, Any]:
-    return {**child(CITY, kinds.CONFIG_MAP, "city-settings"), "data": data}
+def config(name: str = "city-settings", **data: str) -> dict[str, Any]:
+    return {**child(CITY, kinds.CONFIG_MAP, name), "data": data}
 
 
 def deployment(replicas: int) -> dict[str, Any]:
@@ -226,6 +227,36 @@ async def test_what_is_deleted_right_after_it_was_made_is_made_again(place: Plac
     place.server.asked.clear()
     assert await place.make(config(a="1"), deployment(2)) == []
     assert place.server.asked == ["apply Deployment"]
+
+
+async def test_new_children_of_many_resources_are_made_a_few_at_a_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way, most, gate = 0, 0, asyncio.Event()
+    apply = place.server.apply
+
+    async def slow(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await gate.wait()
+        under_way -= 1
+        return await apply(manifest)
+
+    monkeypatch.setattr(place.server, "apply", slow)
+    many = 3 * MADE_AT_ONCE
+    crowd = [asyncio.create_task(place.children.make(CITY, [config(f"c{number}")])) for number in range(many)]
+    while under_way < MADE_AT_ONCE:  # noqa: ASYNC110 - the others have their turn
+        await asyncio.sleep(0)
+    there = place.server.stored(deployment(2))
+    place.mirror.note(kinds.DEPLOYMENT, "MODIFIED", there)
+    one_that_serves = asyncio.create_task(place.children.make(CITY, [deployment(3)]))
+    while under_way <= MADE_AT_ONCE:  # noqa: ASYNC110 - it waits for no place
+        await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*crowd, one_that_serves)
+    assert most == MADE_AT_ONCE + 1
+    assert len(place.server.asked) == many + 1
 
 
 async def test_what_was_refused_is_no_order(place: Place) -> None:

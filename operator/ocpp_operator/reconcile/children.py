@@ -10,6 +10,7 @@ An object that has our name but not our label belongs to somebody else: it is na
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -161,7 +162,10 @@ class Children:
 
     async def _apply(self, kind: Kind, name: str, manifest: Manifest, *, exists: bool) -> Mapping[str, Any]:
         try:
-            return await self._cluster.apply(manifest)
+            # Those that are made for the first time come in crowds: every Service needs an address, and of 200 asked for at once the
+            # API server finished hardly one in time. A place is held for one request; who serves already waits for nobody.
+            async with contextlib.nullcontext() if exists else self._around.making:
+                return await self._cluster.apply(manifest)
         except Invalid as refusal:
             if not exists:
                 raise

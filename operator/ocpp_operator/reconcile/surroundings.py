@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 
 from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.adapters.election import boottime
@@ -14,6 +16,9 @@ from ocpp_operator.core.mirror import Mirror
 from ocpp_operator.reconcile.secret_book import SecretBook
 from ocpp_operator.reconcile.vitals import Vitals
 from ocpp_operator.settings import Settings
+
+MADE_AT_ONCE: Final = 16
+"""Children of all resources that are made at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +39,5 @@ class Surroundings:
     """Seconds; for everything that waits or is measured."""
     wall: Callable[[], datetime] = lambda: datetime.now(UTC)
     """For what people read."""
+    making: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MADE_AT_ONCE))
+    """Held while a child is made that was not there."""
