@@ -3,22 +3,22 @@
 The tier `test`, the default, is what `make test` uses. The others are for whoever asks: `node` (a real node), `chart`
 (Helm), `scale` (KWOK and the scheduler).
 
-`python -m tests.testbed run kubernetes` starts the API server that the tests use and keeps it until Ctrl-C.
+`python -m tests.testbed run kubernetes` starts the API server that the tests use and keeps it until Ctrl-C, `run node` a
+Kubernetes of one node with our images, Kafka and Redis (root): what the README says about Kubernetes can be typed there.
 """
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Protocol
 
 from tests.testbed import components, kubernetes_components, node_components
 from tests.testbed.cache import InstallFailed, Missing
+from tests.testbed.processes import NotReady
 
 TIERS = ("test", "node", "chart", "scale")
 USAGE = f"""usage: python -m tests.testbed install | status [{" | ".join(TIERS)}] ...
-       python -m tests.testbed run kubernetes"""
+       python -m tests.testbed run kubernetes | node"""
 
 
 class Component(Protocol):
@@ -68,20 +68,13 @@ def status(wanted: Sequence[Component]) -> int:
     return 1 if missing else 0
 
 
-def run_kubernetes() -> int:
-    """An API server to develop against; ends with Ctrl-C and leaves nothing."""
-    from tests.testbed.kubernetes import KubernetesServer
+def run(what: str) -> int:
+    """Servers to try things on by hand, until Ctrl-C."""
+    from tests.testbed import run
 
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     try:
-        with KubernetesServer() as kubernetes:
-            print(f"export KUBECONFIG={kubernetes.kubeconfig}", flush=True)
-            print(f"# {kubernetes.url}, kubectl: {kubernetes.kubectl_program}; Ctrl-C ends it", flush=True)
-            while not ended.wait(0.5):
-                pass
-    except Missing as reason:
+        {"kubernetes": run.kubernetes, "node": run.node}[what]()
+    except (Missing, NotReady) as reason:
         print(reason, file=sys.stderr)
         return 1
     return 0
@@ -90,8 +83,8 @@ def run_kubernetes() -> int:
 def main(arguments: Sequence[str]) -> int:
     commands = {"install": install, "status": status}
     match arguments:
-        case ["run", "kubernetes"]:
-            return run_kubernetes()
+        case ["run", ("kubernetes" | "node") as what]:
+            return run(what)
         case [command, *tiers] if command in commands and set(tiers) <= set(TIERS):
             wanted = [component for tier in tiers or ["test"] for component in components_of(tier)]
             return commands[command](wanted)
