@@ -218,3 +218,23 @@ def test_only_a_right_that_ran_out_unseen_is_told_apart_from_one_that_was_taken(
     assert (lapsed.lapsed, taken.lapsed) == (True, False)
     assert lapsed.farewell(NOON) is not None
     assert taken.farewell(NOON) is None
+
+
+def test_a_right_that_is_given_up_by_another_thread_is_asked_for_once() -> None:
+    class Resigning(Elector):
+        """Gives its right up as soon as somebody has looked at it."""
+
+        asked = 0
+
+        def __getattribute__(self, name: str) -> object:
+            value = super().__getattribute__(name)
+            if name == "leads_until" and value is not None:
+                self.asked += 1
+                self.leads_until = None
+            return value
+
+    elector = Resigning("a", TIMING)
+    elector.leads_until = 10.0
+    assert elector.leads(5.0)
+    assert not elector.leads(5.0)
+    assert elector.asked == 1

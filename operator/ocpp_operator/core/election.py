@@ -128,7 +128,8 @@ class Elector:
 
     def leads(self, now: float) -> bool:
         """Whether this one may write at `now`. To be asked right before each write."""
-        return self.lost is None and self.leads_until is not None and now < self.leads_until
+        until = self.leads_until  # read once: the thread that renews may give it up between two looks
+        return self.lost is None and until is not None and now < until
 
     # --- what to do -----------------------------------------------------------------------------------------------
 
