@@ -10,9 +10,20 @@ import pytest
 
 from ocpp_contract.assignment import Assignment
 from ocpp_contract.ids import Incarnation, PodName
-from ocpp_operator.adapters.api_errors import Conflict, NotFound
+from ocpp_contract.scripts.records import PodRecord
+from ocpp_operator.adapters.api_errors import (
+    ApiUnavailable,
+    ClusterError,
+    Conflict,
+    Expired,
+    Forbidden,
+    Invalid,
+    NotFound,
+)
+from ocpp_operator.adapters.directory import StoreView
 from ocpp_operator.core import fleet, kinds, names, stored_plan
 from ocpp_operator.core import plan as planner
+from ocpp_operator.core.election import NotLeader
 from ocpp_operator.core.fleet import GatewayPod
 from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.manifests.metadata import child
@@ -34,6 +45,18 @@ class Server:
         self.there: dict[str, Any] | None = None
         self.version = 10
         self.asked: list[str] = []
+        self.refuses: dict[str, ClusterError | NotLeader] = {}
+        """By pod."""
+        self.told: list[str] = []
+
+    async def patch_annotations(
+        self, namespace: str, pod: str, annotations: Mapping[str, str], version: str
+    ) -> Mapping[str, Any]:
+        self.told.append(pod)
+        if pod in self.refuses:
+            raise self.refuses[pod]
+        metadata = {"namespace": namespace, "name": pod, "uid": f"u{pod[-1]}", "annotations": annotations}
+        return {"metadata": {**metadata, "resourceVersion": "50", "labels": names.pod_labels(KEY.name)}}
 
     def put(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         self.version += 1
@@ -182,3 +205,88 @@ async def test_nothing_is_read_or_written_while_nothing_changes(place: Place) ->
     for _ in range(3):
         await place.go(pods())
     assert place.server.asked == ["get", "store"]
+
+
+# --- pods that may not be told ----------------------------------------------------------------------------------------
+
+A, B = "city-gateway-a", "city-gateway-b"
+TWO = fleet.pods_of([{"metadata": {"name": name, "uid": f"u{name[-1]}", "resourceVersion": "1"}} for name in (A, B)])
+OF_ONE_POD = [
+    Invalid("admission webhook denied the request", 400),
+    Forbidden("pods is forbidden"),
+    ApiUnavailable("failed calling webhook", 500),
+    ApiUnavailable("no endpoints available", 503),
+    Expired("gone", 410),
+]
+
+
+async def told(place: Place) -> list[str]:
+    place.server.told.clear()
+    return [f"{each.reason} {each.message.partition(':')[0]}" for each in await place.book.tell(TWO, place.now)]
+
+
+@pytest.mark.parametrize("refusal", OF_ONE_POD, ids=lambda each: str(each.status))
+async def test_a_pod_that_may_not_be_told_is_named_and_tried_in_longer_pauses(
+    place: Place, refusal: ClusterError
+) -> None:
+    await place.go(TWO)
+    place.server.refuses[A] = refusal
+    assert await told(place) == [f"PodNotTold pod {A}"]
+    assert place.server.told == [A, B]  # one that is refused holds nobody up
+    tries = 0
+    for _ in range(300):
+        place.now += 1
+        assert await told(place) == [f"PodNotTold pod {A}"]
+        tries += A in place.server.told
+    assert 10 < tries < 20
+
+    del place.server.refuses[A]
+    place.now += 30
+    assert await told(place) == []
+    place.server.refuses[A] = refusal
+    await told(place)
+    place.now += 1  # what was allowed once is patiently waited for no more
+    await told(place)
+    assert A in place.server.told
+
+
+@pytest.mark.parametrize("error", [ApiUnavailable("no answer within 10s"), ApiUnavailable("too many requests", 429)])
+async def test_an_api_server_that_does_not_answer_ends_the_pass_after_everybody_was_tried(
+    place: Place, error: ApiUnavailable
+) -> None:
+    await place.go(TWO)
+    place.server.refuses[A] = error
+    with pytest.raises(ApiUnavailable):
+        await told(place)
+    assert place.server.told == [A, B]
+
+
+async def test_who_leads_no_more_tells_nobody(place: Place) -> None:
+    await place.go(TWO)
+    place.server.refuses[A] = NotLeader()
+    with pytest.raises(NotLeader):
+        await told(place)
+    assert place.server.told == [A]
+    with pytest.raises(NotLeader):
+        await place.book.price([(TWO[0], "3")], place.now)
+
+
+@pytest.mark.parametrize("refusal", [*OF_ONE_POD, Conflict("changed"), ApiUnavailable("no answer within 10s")])
+async def test_pods_that_cannot_be_priced_keep_nobody_from_taking_them_away(
+    place: Place, refusal: ClusterError
+) -> None:
+    place.server.refuses[A] = refusal
+    await place.book.price([(TWO[0], "3"), (TWO[1], "2")], place.now)
+    assert (B in place.server.told) == (refusal.status != 0)
+
+
+async def test_a_pod_that_may_not_be_reminded_is_named(place: Place) -> None:
+    await place.go(pods())
+    seated = pods(as_told(place.book.plan))
+    record = PodRecord(Incarnation(PodName(A), "ua", "0badcafe"), 0, frozenset(), 0, False)
+    view = StoreView({PodName(A): record}, {}, None, frozenset(), 0, 0)
+    place.server.refuses[A] = OF_ONE_POD[0]
+    assert await place.book.remind(seated, view, place.now) == []
+    place.now += 5
+    [trouble] = await place.book.remind(seated, view, place.now)
+    assert trouble.reason == "PodNotTold"

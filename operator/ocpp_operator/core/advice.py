@@ -73,6 +73,12 @@ REASONS: Final[Mapping[str, Advice]] = {
         "and mailboxes are looked after all the same",
         "it is tried again by itself; if it stays, the message is the API server's own: look at what it names",
     ),
+    "PodNotTold": _trouble(
+        "the API server refuses to annotate a pod, which so does not learn of its partitions: a policy, a webhook that is away, or a right "
+        "that the operator lacks; the other pods are looked after all the same",
+        "the message is the API server's own: let the policy except changes of annotations under chargegateway.io/ by the operator; it is "
+        "tried again by itself",
+    ),
     "ScaledToZero": _note(
         "spec.replicas is 0: stations are refused and commands wait", "kubectl -n NAMESPACE scale cgw/NAME --replicas=2"
     ),

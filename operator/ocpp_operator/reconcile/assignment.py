@@ -4,7 +4,8 @@
    annotation never says more than the stored plan, and whoever comes next starts from what was told.
 2. Each pod is told with its own resource version: what was decided on an older pod is decided anew.
 3. A pod that does not acknowledge is reminded: its kubelet may have lost the news (`core.reminders`).
-4. What pods that are gone held is released last, for exactly their incarnation: by then the successors know their partitions, and a
+4. A pod that the API server does not let us tell (a policy, a webhook that is away) is named, left alone for a while, and holds nobody up.
+5. What pods that are gone held is released last, for exactly their incarnation: by then the successors know their partitions, and a
    release before that would leave them lying free with nobody told to take them.
 
 Nothing here is needed for safety (taking a partition is a compare-and-set of its own), only for promptness.
@@ -12,14 +13,14 @@ Nothing here is needed for safety (taking a partition is a compare-and-set of it
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ocpp_contract.errors import ContractError
-from ocpp_operator.adapters.api_errors import ClusterError, Conflict, NotFound
+from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Conflict, NotFound
 from ocpp_operator.adapters.cluster import Cluster
 from ocpp_operator.adapters.directory import StoreView
 from ocpp_operator.core import drift, fleet, kinds, names, stored_plan
@@ -30,12 +31,24 @@ from ocpp_operator.core.manifests.plan_config_map import build as plan_config_ma
 from ocpp_operator.core.mirror import Key, Mirror
 from ocpp_operator.core.reminders import Reminders
 from ocpp_operator.core.spec import Resource
-from ocpp_operator.reconcile.children import is_ours, name_taken
+from ocpp_operator.reconcile.children import OF_ONE_KIND, is_ours, name_taken
 
 log = logging.getLogger(__name__)
 
 _TAKEN_AGAIN = 5.0
 """Seconds between looks at a ConfigMap of our name that is somebody else's: no watch of ours shows it."""
+_PAUSE = 1.0
+_PAUSE_MAX = 30.0
+"""Seconds between tries of a pod that may not be told; they double. A webhook that is away may take a time-out each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A pod that the API server does not let us annotate."""
+
+    trouble: Trouble
+    pause: float
+    until: float
 
 
 class PlanBook:
@@ -54,6 +67,8 @@ class PlanBook:
         self._amiss: str | None = None
         """Why the ConfigMap has to be written even if the plan stays as it is."""
         self._reminders = Reminders()
+        self._refused: dict[str, _Refused] = {}
+        """By the pod's uid."""
 
     async def read(self, resource: Resource, pods: Sequence[GatewayPod], now: float) -> None:
         """What was stored, the first time and after somebody else wrote it. Afterwards there may be `trouble`. Raises ClusterError."""
@@ -119,44 +134,64 @@ class PlanBook:
             log.info("plan %d: %s", following.generation, reason, extra={"resource": str(self._key)})
         self.plan = following
 
-    async def tell(self, pods: Sequence[GatewayPod]) -> int:
-        """Annotate the pods whose seat changed; returns how many. One that changed meanwhile is told in the next pass.
+    async def tell(self, pods: Sequence[GatewayPod], now: float) -> list[Trouble]:
+        """Annotate the pods whose seat changed. One that changed meanwhile is told in the next pass.
 
-        One that cannot be told holds nobody else up. Raises what the first such one failed by, at the end.
+        One that cannot be told holds nobody else up, and is a trouble. Raises, at the end, the first error that came of the API server
+        itself.
         """
-        told, failure = 0, None
+        there = {pod.uid for pod in pods}
+        self._refused = {uid: refused for uid, refused in self._refused.items() if uid in there}
+        troubles, failure = [], None
         for pod, assignment in fleet.to_tell(pods, self.plan):
             try:
-                patched = await self._cluster.patch_annotations(
-                    self._key.namespace, pod.name, assignment.to_annotations(), pod.version
-                )
-            except (Conflict, NotFound) as error:
-                log.info("pod %s is told later: %s", pod.name, error, extra={"resource": str(self._key)})
-                continue
-            except ClusterError as error:
+                trouble = await self._annotate(pod, assignment.to_annotations(), now)
+            except ApiUnavailable as error:
                 failure = failure or error
                 continue
-            self._mirror.note(kinds.POD, "MODIFIED", patched)
-            told += 1
+            if trouble is not None:
+                troubles.append(trouble)
         if failure is not None:
             raise failure
-        return told
+        return troubles
 
-    async def remind(self, pods: Sequence[GatewayPod], view: StoreView, now: float) -> None:
-        """Pods that were told seconds ago and do not act on it."""
+    async def remind(self, pods: Sequence[GatewayPod], view: StoreView, now: float) -> list[Trouble]:
+        """Pods that were told seconds ago and do not act on it. Raises ApiUnavailable."""
+        troubles = []
         for pod, reminder in self._reminders.due(pods, view.records, view.holders, self.plan, now):
             log.info("pod %s is reminded of its partitions", pod.name, extra={"resource": str(self._key)})
-            with contextlib.suppress(Conflict, NotFound):  # it changed just now: its kubelet looks at it anyway
-                patched = await self._cluster.patch_annotations(self._key.namespace, pod.name, reminder, pod.version)
-                self._mirror.note(kinds.POD, "MODIFIED", patched)
+            if (trouble := await self._annotate(pod, reminder, now)) is not None:
+                troubles.append(trouble)
+        return troubles
 
-    async def price(self, pods: Sequence[GatewayPod], costs: Sequence[tuple[GatewayPod, str]]) -> None:
-        """Before pods are taken away: the one with the fewest stations becomes the cheapest."""
+    async def price(self, costs: Sequence[tuple[GatewayPod, str]], now: float) -> None:
+        """Before pods are taken away: the one with the fewest stations becomes the cheapest. A kindness, no promise: raises no
+        ClusterError."""
         for pod, cost in costs:
             try:
-                patched = await self._cluster.patch_annotations(
-                    self._key.namespace, pod.name, {names.DELETION_COST: cost}, pod.version
-                )
-            except (Conflict, NotFound):
-                continue  # the order of leaving is a kindness, no promise
-            self._mirror.note(kinds.POD, "MODIFIED", patched)
+                await self._annotate(pod, {names.DELETION_COST: cost}, now)
+            except ApiUnavailable as error:  # nor would it answer for the others
+                log.info("pods are not priced: %s", error, extra={"resource": str(self._key)})
+                return
+
+    async def _annotate(self, pod: GatewayPod, annotations: Mapping[str, str], now: float) -> Trouble | None:
+        """What keeps us from it, if it stays so. Raises ApiUnavailable where the API server itself does not answer."""
+        before = self._refused.get(pod.uid)
+        if before is not None and now < before.until:
+            return before.trouble
+        try:
+            patched = await self._cluster.patch_annotations(self._key.namespace, pod.name, annotations, pod.version)
+        except (Conflict, NotFound) as error:
+            log.info("pod %s is told later: %s", pod.name, error, extra={"resource": str(self._key)})
+            return None
+        except ClusterError as error:
+            if isinstance(error, ApiUnavailable) and error.status not in OF_ONE_KIND:
+                raise
+            log.warning("pod %s cannot be annotated: %s", pod.name, error, extra={"resource": str(self._key)})
+            trouble = Trouble("PodNotTold", f"pod {pod.name}: {error}")
+            pause = _PAUSE if before is None else min(2 * before.pause, _PAUSE_MAX)
+            self._refused[pod.uid] = _Refused(trouble, pause, now + pause)
+            return trouble
+        self._refused.pop(pod.uid, None)
+        self._mirror.note(kinds.POD, "MODIFIED", patched)
+        return None

@@ -14,7 +14,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ocpp_operator.adapters.api_errors import ApiUnavailable, Conflict, Forbidden, Invalid, NotFound
 from ocpp_operator.core import drift, kinds, names
@@ -31,7 +31,7 @@ Manifest = Mapping[str, Any]
 _PAUSE = 1.0
 _PAUSE_MAX = 30.0
 """Seconds between tries of what was refused; they double."""
-_OF_ONE_KIND = (500, 503)
+OF_ONE_KIND: Final = (500, 503)
 """What the API server answers when a webhook or the store of one kind is away. Where it is the server itself, each of the others
 may take a time-out to find out, and pods that are gone would wait for it."""
 
@@ -102,7 +102,7 @@ class Children:
         """It failed for this kind alone, perhaps: then the others go on. Raises `error` where the API server itself does not answer."""
         trouble = Trouble("ChildrenNotWritten", f"{kind} {name}: {error}")
         self._hold_off(kind, name, wished, trouble, error.retry_after)
-        if error.status not in _OF_ONE_KIND:
+        if error.status not in OF_ONE_KIND:
             raise error
         log.warning("%s %s is written later: %s", kind, name, error, extra={"resource": str(self._key)})
         self._around.metrics.error(type(error).__name__)

@@ -189,7 +189,7 @@ class ResourceLoop:
             troubles.append(Trouble("ChildrenNotWritten", str(error)))
             pause = (error.retry_after or _BACKOFF) if isinstance(error, ApiUnavailable) else _FORBIDDEN_AGAIN
             self._children_again = self._around.monotonic() + min(pause, _BACKOFF_MAX)
-        await self._assign(resource, pods, may_plan=taken is None)
+        troubles += await self._assign(resource, pods, may_plan=taken is None)
         if self._store.claimed:  # otherwise the entries may be another resource's
             self._store.keep_sweeping(pods, token)
         troubles += self._around.secrets.troubles(self._key) or access.missing(resource, self._contents)
@@ -284,7 +284,8 @@ class ResourceLoop:
         if not running:
             wished = [manifest for manifest in wished if manifest["kind"] != kinds.DEPLOYMENT.kind]
         if step.takes_away and self._store.view is not None:  # otherwise what was last known of their stations stands
-            await self._book.price(pods, fleet.costs(pods, self._store.view.records))
+            costs = fleet.costs(pods, self._store.view.records)
+            await self._book.price(costs, self._around.monotonic())
         troubles = await self._children.make(resource, wished)
         kept = [(kinds.CONFIG_MAP, names.plan(resource.name))]
         kept += [
@@ -296,13 +297,14 @@ class ResourceLoop:
 
     # --- assignment -----------------------------------------------------------------------------------------------
 
-    async def _assign(self, resource: Resource, pods: list[GatewayPod], *, may_plan: bool) -> None:
+    async def _assign(self, resource: Resource, pods: list[GatewayPod], *, may_plan: bool) -> list[Trouble]:
         """Store the plan, tell the pods, release what the dead held. Without a look at the store everybody keeps what he has."""
+        troubles: list[Trouble] = []
         view = self._store.view
         self._possession, self._look_again = None, None
         if view is None:
             self._absences.outage()
-            return
+            return troubles
         now = self._around.monotonic()
         absent = self._absences.look(pods, view.records, view.runs, now)
         if may_plan and self._store.claimed:
@@ -312,8 +314,8 @@ class ResourceLoop:
             if self._book.trouble is None and not self._is_early(resource, seen, now):
                 planned = planner.plan(self._book.plan, seen, resource.spec.commands.partitions, now)
                 await self._book.follow(resource, planned, self._around.wall())
-                await self._book.tell(pods)
-                await self._book.remind(pods, view, now)
+                troubles += await self._book.tell(pods, now)
+                troubles += await self._book.remind(pods, view, now)
                 self._look_again = planned.look_again_at
                 for move in planned.moves:
                     self._around.metrics.moved(move.cause.value)
@@ -326,6 +328,7 @@ class ResourceLoop:
         self._possession = possession.judge(
             self._book.plan, pods, view.records, view.holders, resource.spec.commands.partitions, view.time_us
         )
+        return troubles
 
     def _is_early(self, resource: Resource, seen: list[planner.Pod], now: float) -> bool:
         """Nobody has anything yet and more pods are on their way: dealing now would mean moving in a moment."""
