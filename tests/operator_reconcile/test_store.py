@@ -16,6 +16,7 @@ from ocpp_contract.internal_api import CONNECTIONS_PATH
 from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError
 from ocpp_operator.adapters.cluster import Listing
 from ocpp_operator.adapters.metrics import Metrics
+from ocpp_operator.adapters.redis_access import Fault, StoreUnavailable
 from ocpp_operator.core import fleet, names
 from ocpp_operator.core.fleet import GatewayPod
 from ocpp_operator.core.kinds import Kind
@@ -222,6 +223,47 @@ async def test_what_a_pod_without_our_labels_holds_is_released_only_when_it_is_g
     await place.store.release(place.holders())
     await place.look()
     assert place.holders() == {}
+
+
+async def test_a_walk_that_asks_for_pods_during_a_look_judges_by_the_look_before(place: Place) -> None:
+    place.server.runs(A, AWAY, labelled=False)
+    place.redis.lives(A)
+    place.redis.takes(A, 0, 1)
+    place.redis.registers(A, "served")
+    await place.look()
+    asked: list[asyncio.Task[None]] = []
+    list_now = place.server.list
+
+    async def while_it_looks(*args: Any, **more: Any) -> Listing:
+        """The API server answers in the middle of a look: Redis has been asked, and has not answered."""
+        if not asked:
+            asked.append(asyncio.create_task(place.look()))
+            await asyncio.sleep(0)
+            assert place.store.view is None
+        return await list_now(*args, **more)
+
+    place.server.list = while_it_looks  # type: ignore[method-assign]
+    await place.sweep()
+    await asked[0]
+    assert place.redis.stations() == {"served"}
+    assert place.swept() == (1, 0)
+
+
+async def test_a_walk_that_knows_no_holders_judges_nobody(place: Place) -> None:
+    """The claim lapsed, and the walk, cancelled by that, has not heard of it yet."""
+    place.server.runs(A, AWAY, labelled=False)
+    place.redis.takes(A, 0)
+    await place.look()
+    assert await place.store._list_pods() == {(A.pod, A.uid)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconcile_store.Directory, "observe", _no_answer)
+        await place.store.look(place.city, lambda secret: None, [])
+    with pytest.raises(StoreUnavailable):
+        await place.store._list_pods()
+
+
+async def _no_answer(*args: object) -> None:
+    raise StoreUnavailable(Fault.UNREACHABLE, "no answer")
 
 
 async def test_a_successor_of_the_same_name_does_not_keep_what_the_one_before_held(place: Place) -> None:

@@ -18,7 +18,7 @@ from ocpp_operator.adapters.api_errors import ClusterError
 from ocpp_operator.adapters.directory import Directory, StoreView
 from ocpp_operator.adapters.pods import PodUnreachable
 from ocpp_operator.adapters.pods import connections as connections_of
-from ocpp_operator.adapters.redis_access import RedisAccess, StoreUnavailable
+from ocpp_operator.adapters.redis_access import Fault, RedisAccess, StoreUnavailable
 from ocpp_operator.core import claims, fleet, kinds, names
 from ocpp_operator.core.election import NotLeader
 from ocpp_operator.core.findings import Swept, Trouble
@@ -54,6 +54,9 @@ class Store:
         self._next_walk = 0.0
         """Not before, after one that did not come to its end."""
         self._turn = 0
+        self._holders: frozenset[Incarnation] | None = None
+        """Who held partitions at the last look, if that found the store ours. It stands while the next look is under way, since a walk
+        beside it asks at any moment."""
         self.view: StoreView | None = None
         self.trouble: Trouble | None = None
         self.taken: claims.Taken | None = None
@@ -84,6 +87,11 @@ class Store:
             self.trouble = Trouble(str(error.reason), str(error))
         else:
             self.view, self.trouble = view, None
+        if self.claimed and self.view is not None:
+            held = (record.incarnation for record in self.view.holders.values())
+            self._holders = frozenset(holder for holder in held if holder is not None)
+        else:
+            self._holders = None
         if not self.claimed and self._walk is not None:
             self._walk.cancel()  # whose entries these are is no longer sure
 
@@ -221,10 +229,11 @@ class Store:
 
     async def _list_pods(self) -> Collection[tuple[PodName, str]]:
         """A complete list as of now, of the API server: the mirror may lag behind the entries. With who holds partitions and lives without
-        our labels."""
+        our labels. Raises StoreUnavailable when that is not known: an empty list would be everybody's death."""
         labels = f"{names.MANAGED_SELECTOR},{names.INSTANCE}={self._key.name}"
         listing = await self._around.cluster.list(kinds.POD, self._key.namespace, labels)
         listed = {(pod.name, pod.uid) for pod in fleet.pods_of(listing.items)}
-        holders = {record.incarnation for record in self.view.holders.values()} if self.view is not None else set()
-        unlisted = {holder for holder in holders if holder is not None and (holder.pod, holder.uid) not in listed}
+        if self._holders is None:
+            raise StoreUnavailable(Fault.UNREACHABLE, "who holds partitions is not known now")
+        unlisted = {holder for holder in self._holders if (holder.pod, holder.uid) not in listed}
         return listed | {(holder.pod, holder.uid) for holder in unlisted - await self._unlisted.gone(unlisted)}
