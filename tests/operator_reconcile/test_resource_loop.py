@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
 import pytest
 
 from ocpp_contract.assignment import Assignment
 from ocpp_contract.ids import Incarnation, Partition, PodName
-from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Forbidden, NotFound
+from ocpp_contract.scripts.records import PartitionRecord, StoreClaim
+from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Conflict, Forbidden, Invalid, NotFound
+from ocpp_operator.adapters.cluster import Listing
 from ocpp_operator.adapters.metrics import Metrics
 from ocpp_operator.core import kinds, names, template
+from ocpp_operator.core.election import NotLeader
 from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.manifests import assembly
 from ocpp_operator.core.mirror import Key, Mirror
@@ -251,3 +254,115 @@ async def test_keys_and_mailboxes_of_pods_that_outlive_their_resource_stay(caplo
         place.loop.wake()
         await task
     assert [record.message for record in caplog.records] == ["its pods are still there: its mailboxes and keys stay"]
+
+
+class Refusing(Plain):
+    """It lets nobody annotate one pod, knows no pod that is not listed, and makes no child before it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: Exception = Invalid("admission webhook denied the request", 400)
+        self.plan: Exception | None = None
+        self.making, self.may_make = asyncio.Event(), asyncio.Event()
+        self.may_make.set()
+
+    async def store(self, manifest: Mapping[str, Any], version: str | None) -> Mapping[str, Any]:
+        if self.plan is not None:
+            raise self.plan
+        return await super().store(manifest, version)
+
+    async def patch_annotations(
+        self, namespace: str, pod: str, annotations: Mapping[str, str], version: str
+    ) -> Mapping[str, Any]:
+        raise self.error
+
+    async def list(self, *asked: object, **by: object) -> Listing:
+        return Listing((), "1")
+
+    async def apply(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.making.set()
+        await self.may_make.wait()
+        return {**manifest, "metadata": {**manifest["metadata"], "uid": "c", "generation": 1, "resourceVersion": "30"}}
+
+
+DEAD = Incarnation(PodName("city-gateway-dead"), "u0", "00000001")
+
+
+@pytest.fixture
+async def bereft(
+    monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, redis_prefix: str
+) -> AsyncIterator[tuple[Place, Refusing, dict[str, Any], filled.Store]]:
+    """One pod lives, another is gone and still holds a partition."""
+    monkeypatch.setattr(brokers, "TIMEOUT", 0.3)
+    server = Refusing()
+    place = Place(server)
+    spec = CITY.raw["spec"] | {
+        "kafka": {"bootstrapServers": "127.0.0.1:1"},
+        "redis": {"addresses": [f"127.0.0.1:{redis_server.port}"], "keyPrefix": redis_prefix},
+        "commands": {"partitions": 16},
+    }
+    metadata = {**CITY.raw["metadata"], "creationTimestamp": "2026-11-22T10:00:00Z"}
+    place.mirror.note(kinds.POD, "ADDED", POD)
+    with redis_server.client() as client:
+        store = filled.Store(client, redis_prefix)
+        store.lives(Incarnation(PodName(POD["metadata"]["name"]), POD["metadata"]["uid"], "00000001"), generation=0)
+        claim = StoreClaim(CITY.uid, KEY.namespace, KEY.name, "2026-11-22T10:00:00Z")
+        client.set(store.keys.claim, claim.to_json())
+        store.takes(DEAD, 3)
+        yield place, server, {**CITY.raw, "metadata": metadata, "spec": spec}, store
+    await place.loop._brokers.close()
+    await place.loop._store.close()
+
+
+def held(store: filled.Store) -> bool:
+    """Whether the dead pod still holds its partition."""
+    return PartitionRecord.from_json(store.client.get(store.keys.partition(Partition(3)))).incarnation is not None
+
+
+Bereft = tuple[Place, Refusing, dict[str, Any], filled.Store]
+
+
+async def test_a_pod_that_may_not_be_told_freezes_nothing(bereft: Bereft) -> None:
+    place, server, raw, store = bereft
+    for _ in range(2):
+        assert await place.loop._pass(raw)
+        place.now += 60  # the first plan waits for more pods
+    assert not held(store)
+    assert "PodNotTold" in server.reasons
+
+
+async def test_who_leads_no_more_ends_the_pass_at_once(bereft: Bereft) -> None:
+    place, server, raw, store = bereft
+    await place.loop._pass(raw)
+    place.now += 60
+    server.error, server.making = NotLeader(), asyncio.Event()
+    with pytest.raises(NotLeader):
+        await place.loop._pass(raw)
+    assert held(store)
+    assert not server.making.is_set()
+
+
+async def test_what_the_dead_held_does_not_wait_for_children(bereft: Bereft) -> None:
+    place, server, raw, store = bereft
+    await place.loop._pass(raw)
+    place.now += 60
+    server.may_make.clear()
+    server.making.clear()
+    task = asyncio.create_task(place.loop._pass(raw))
+    async with asyncio.timeout(30):
+        await server.making.wait()
+    assert not held(store)
+    server.may_make.set()
+    assert await task
+
+
+@pytest.mark.parametrize("error", [Conflict("another operator was faster"), Forbidden("configmaps is forbidden")])
+async def test_children_are_made_although_nothing_can_be_assigned(bereft: Bereft, error: ClusterError) -> None:
+    place, server, raw, _ = bereft
+    await place.loop._pass(raw)
+    place.now += 60
+    server.plan = error
+    server.making.clear()
+    with pytest.raises(type(error)):
+        await place.loop._pass(raw)
+    assert server.making.is_set()

@@ -176,10 +176,18 @@ class ResourceLoop:
         chosen = self._chosen(resource)
         taken = self._store.taken or self._brokers.taken
         troubles = [Trouble("MailboxesTaken", taken.message)] if taken is not None else []
+        # Before the children, which need nothing of it: each may take a time-out, or wait for its place among those of 200 resources,
+        # and what the dead held would wait with them. If it fails they are made all the same, and the pass ends then.
+        unassigned, untold = None, list[Trouble]()
+        try:
+            untold = await self._assign(resource, pods, may_plan=taken is None)
+        except (ClusterError, StoreUnavailable) as error:
+            unassigned = error
         token, overtaken, self._children_again = None, None, None
         try:
             token = await self._token(resource)
-            troubles += await self._make_children(resource, chosen, token, pods, running=claims.may_run(taken, pods))
+            there = fleet.pods_of(self._around.mirror.of(kinds.POD, self._key))  # with what they were told just now
+            troubles += await self._make_children(resource, chosen, token, there, running=claims.may_run(taken, pods))
             self._children_again = self._children.again
         except (Conflict, NotFound) as error:
             overtaken = error
@@ -189,9 +197,11 @@ class ResourceLoop:
             troubles.append(Trouble("ChildrenNotWritten", str(error)))
             pause = (error.retry_after or _BACKOFF) if isinstance(error, ApiUnavailable) else _FORBIDDEN_AGAIN
             self._children_again = self._around.monotonic() + min(pause, _BACKOFF_MAX)
-        troubles += await self._assign(resource, pods, may_plan=taken is None)
+        if unassigned is not None:
+            raise unassigned
         if self._store.claimed:  # otherwise the entries may be another resource's
             self._store.keep_sweeping(pods, token)
+        troubles += untold
         troubles += self._around.secrets.troubles(self._key) or access.missing(resource, self._contents)
         met = (self._book.trouble, self._brokers.trouble, self._store.trouble)
         troubles += [trouble for trouble in met if trouble is not None]
