@@ -1,8 +1,8 @@
-"""What is left in the store of a resource that was deleted: its keys are taken away, as far as time allows.
+"""What is left in the store of a resource that was deleted: its keys are taken away, a while at a time.
 
-Best effort: nothing waits for it, and most keys expire by themselves. It must only never take what is another's. So the
-claim decides (only its holder cleans, asked again before each batch), and without a prefix, where `pod:7` or `station:x` may be
-another application's, the content has to read as ours too.
+It must never take what is another's. So the claim decides (only its holder cleans, asked again before each batch), and without a
+prefix, where `pod:7` or `station:x` may be another application's, the content has to read as ours too. The claim goes last:
+while a key is left it says whose that is, to the next try and to the next operator.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ class Cleaned:
 
     removed: int
     finished: bool
-    """False: time was up, or the keys are not this resource's to delete."""
+    """False: time was up and some are left, or the keys are not this resource's to delete."""
 
 
 async def clean(
     masters: Masters, keys: Keys, pace: Pace, guard: Callable[[], None], uid: str, limit: float, leave: bool
 ) -> Cleaned:
     """See `Directory.clean`."""
-    until = asyncio.get_running_loop().time() + limit
+    clock = asyncio.get_running_loop().time
+    until: float | None = None
 
     async def is_ours() -> bool:
         [text] = await masters.ask([(keys.claim, ("GET", keys.claim))])
@@ -48,7 +49,7 @@ async def clean(
     removed, finished = 0, True
 
     async def batch(master: Master, found: Sequence[bytes], _: int) -> bool:
-        nonlocal removed, finished
+        nonlocal removed, finished, until
         kinds = {key: kind for key in found if (kind := own.kind(key.decode("utf-8", "replace"))) is not None}
         ours = list(kinds) if keys.prefix else await _that_read_as_ours(masters, master, kinds)
         if ours:
@@ -58,13 +59,16 @@ async def clean(
             guard()
             replies = await masters.exchange(master, [("DEL", key) for key in ours])
             removed += sum(reply for reply in replies if isinstance(reply, int))
-        finished = asyncio.get_running_loop().time() < until
+            # Time counts from the first key: in a large store the next walk would otherwise be over before it is past what this
+            # one has seen.
+            until = clock() + limit if until is None else until
+        finished = until is None or clock() < until
         return finished
 
     for match in own.patterns:
         if finished:
             await walk(masters, match, pace, batch)
-    if leave:
+    if leave and finished:
         guard()
         await masters.run([calls.leave_store(keys, uid)])
     return Cleaned(removed, finished)

@@ -113,6 +113,7 @@ class Directory:
 
     async def clean(self, uid: str, limit: float, *, leave: bool = True) -> Cleaned:
         """Delete the keys of a resource that was deleted, for about `limit` seconds, and its claim last (not without `leave`).
+        What is not finished then goes on with the next call.
 
         Only for whoever holds the claim: the younger of two on one prefix, or one whose claim a data loss took, deletes
         nothing (what it had is either the other's by now, or lost). Call it when the pods are gone: living ones write

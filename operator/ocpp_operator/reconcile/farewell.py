@@ -29,9 +29,11 @@ from ocpp_operator.reconcile.surroundings import Surroundings
 log = logging.getLogger(__name__)
 
 _CLEAN_LIMIT = 120.0
+"""Seconds of deleting; then it is looked whether the resource is back, and gone on."""
 _PAUSE, _PAUSE_MAX = 2.0, 60.0
 _TRIED_FOR = 600.0
-"""Seconds; afterwards it is left to the next operator."""
+"""Seconds without a key that could be taken away; afterwards it is left to the next operator."""
+_NOTHING = Cleaned(0, False)
 
 
 class Farewell:
@@ -64,9 +66,12 @@ class Farewell:
             return
         until, pause = self._around.monotonic() + _TRIED_FOR, _PAUSE
         while not self._is_back():
-            if await self._clean(resource, brokers, contents):
+            cleaned = await self._clean(resource, brokers, contents)
+            if cleaned.finished:
                 await self._strike()
                 return
+            if cleaned.removed:
+                until, pause = self._around.monotonic() + _TRIED_FOR, _PAUSE
             if self._around.monotonic() >= until:
                 log.warning("keys or mailboxes are left: the next operator tries again", extra=self._about)
                 return
@@ -92,17 +97,17 @@ class Farewell:
             return False
         return True
 
-    async def _clean(self, resource: Resource, brokers: Brokers, contents: access.Contents) -> bool:
-        """Whether nothing is left that could be taken away."""
+    async def _clean(self, resource: Resource, brokers: Brokers, contents: access.Contents) -> Cleaned:
+        """Finished: nothing is left, mailboxes included, that could be taken away."""
         if not self._around.secrets.known(self._key):
-            return False  # their watches have just begun
+            return _NOTHING  # their watches have just begun
         try:
             directory = Directory(
                 access.redis(resource, contents), resource.spec.redis.key_prefix, guard=self._around.guard
             )
         except access.SecretMissing as error:
             log.warning("its keys and mailboxes stay: %s", error, extra=self._about)
-            return False
+            return _NOTHING
         try:
             view = await directory.observe([], resource.spec.commands.partitions)
             claim = None if view.claim is None else view.claim.claim
@@ -110,7 +115,7 @@ class Farewell:
             living = [each for each in view.holders.values() if each.incarnation and each.lease_until_us > view.time_us]
             if ours and living:
                 log.info("%d of its partitions are still held: waiting", len(living), extra=self._about)
-                return False
+                return _NOTHING
             # The claim stands until no mailbox names the resource: it is what lets the next one of this name have them.
             freed = await brokers.let_go(resource, contents)
             cleaned = (
@@ -118,12 +123,12 @@ class Farewell:
             )
         except StoreUnavailable as error:
             log.warning("its keys and mailboxes stay: %s", error, extra=self._about)
-            return False
+            return _NOTHING
         finally:
             await directory.close()
         left = "" if cleaned.finished else ", some are left"
         log.info("%d keys removed from the store%s", cleaned.removed, left, extra=self._about)
-        return cleaned.finished and freed is not None
+        return Cleaned(cleaned.removed, cleaned.finished and freed is not None)
 
     async def _strike(self) -> None:
         """The record has done its service."""
