@@ -24,6 +24,7 @@ from ocpp_operator.reconcile.secret_book import SecretBook
 from ocpp_operator.reconcile.surroundings import Surroundings
 from ocpp_operator.settings import Settings
 from tests.operator_adapters import store as filled
+from tests.operator_adapters.store import A
 from tests.operator_core.test_findings import resource
 from tests.testbed.redis import RedisServer
 
@@ -114,3 +115,16 @@ async def test_a_large_store_is_cleaned_in_many_tries_and_its_record_goes_with_t
     assert store.all_keys() == set()
     assert one.server.struck == [("city-farewell", "record")]
     assert one.brokers.asked > 3
+
+
+async def test_mailboxes_are_not_touched_while_somebody_lives_there_whose_claim_was_lost(
+    place: tuple[Place, filled.Store],
+) -> None:
+    one, store = place
+    one.records()
+    store.takes(A, 2)
+    before = store.all_keys()
+    await one.take()
+    assert one.brokers.asked == 0
+    assert store.all_keys() == before
+    assert one.server.struck == []

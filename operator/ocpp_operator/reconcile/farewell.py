@@ -2,9 +2,11 @@
 
 Kubernetes takes the children away. Its pods drain first, for minutes, and who cleans earlier takes the records of commands from
 under them. An operator that ends meanwhile, or was not there at all, leaves this to the next one, which knows of it by the record
-(`core.farewell`): written before the first claim, deleted when all is done.
+(`core.farewell`): written before there are pods, deleted when all is done. An operator that ends right after the first claim, before
+it has written the record, leaves the claim alone, which blocks nobody for longer than its lease.
 
-Nothing is cleaned while anybody holds a partition there under a running lease, whatever the lists of pods say.
+Nothing is cleaned while anybody holds a partition there under a running lease, whatever the lists of pods say; except where the claim
+is another's, whose pods these are.
 """
 
 from __future__ import annotations
@@ -113,7 +115,7 @@ class Farewell:
             claim = None if view.claim is None else view.claim.claim
             ours = claim is not None and claim.uid == resource.uid
             living = [each for each in view.holders.values() if each.incarnation and each.lease_until_us > view.time_us]
-            if ours and living:
+            if living and (ours or claim is None):
                 log.info("%d of its partitions are still held: waiting", len(living), extra=self._about)
                 return _NOTHING
             # The claim stands until no mailbox names the resource: it is what lets the next one of this name have them.
