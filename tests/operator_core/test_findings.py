@@ -217,6 +217,31 @@ def test_a_spec_that_cannot_be_read_leaves_everything_else_as_it_was() -> None:
     assert {news.reason for news in made.news} == {"InvalidSpec"}
 
 
+def test_while_a_spec_cannot_be_read_it_is_told_how_the_assignment_fares() -> None:
+    before = report(resource(), found(), NOW).status
+    raw = {"metadata": {"generation": 5}, "status": before}
+    unreadable = Trouble("InvalidSpec", "spec.kafka: is needed")
+    refused = found(possession=UNOWNED, generation=8, troubles=[REFUSED])
+    made = refusal(raw, unreadable, NOW, found=refused)
+    assert conditions(made)["AssignmentConverged"] == ("False", "PartitionsUnowned")
+    assert conditions(made)["Degraded"] == ("True", "InvalidSpec")
+    [degraded] = [each for each in made.status["conditions"] if each["type"] == "Degraded"]
+    assert degraded["message"] == "spec.kafka: is needed (and 1 more)"
+    partitions = {"assigned": 127, "unowned": 1, "generation": 8}
+    assert made.status["partitions"] == partitions
+    assert made.status["connections"] == UNOWNED.stations
+    [pool] = made.status["pools"]
+    assert pool == {**before["pools"][0], "partitions": partitions, "connections": UNOWNED.stations}
+    assert made.unowned == 1
+    assert {news.reason for news in made.news} == {"InvalidSpec", "PartitionsUnowned"}
+
+    away = found(possession=None, store_trouble="no answer", troubles=[Trouble("RedisUnreachable", "no answer")])
+    made = refusal({**raw, "status": made.status}, unreadable, NOW, found=away)
+    assert conditions(made)["AssignmentConverged"] == ("Unknown", "StoreUnavailable")
+    assert made.status["partitions"] == partitions  # as last seen
+    assert made.unowned is None
+
+
 def test_a_paused_resource_says_so_and_keeps_the_rest() -> None:
     before = report(resource(), found(), NOW).status
     made = paused({"metadata": {"generation": 4}, "status": before}, NOW)
@@ -232,5 +257,8 @@ def test_every_status_fits_the_schema_that_the_api_server_keeps() -> None:
         {"swept": Swept(1, 0, NOW)},
     ):
         made = report(resource(), found(**changes), NOW).status
-        kept = Status.model_validate(made).model_dump(by_alias=True, exclude_unset=True, mode="json")
-        assert kept == made
+        raw = {"metadata": {"generation": 5}}
+        held = refusal(raw, Trouble("InvalidSpec", "spec.kafka: is needed"), NOW, found=found(**changes)).status
+        for status in (made, held, refusal({**raw, "status": made}, REFUSED, NOW, found=found(**changes)).status):
+            kept = Status.model_validate(status).model_dump(by_alias=True, exclude_unset=True, mode="json")
+            assert kept == status

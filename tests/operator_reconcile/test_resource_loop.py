@@ -163,7 +163,7 @@ async def test_mailboxes_keep_owners_while_the_spec_cannot_be_read(
         assert await place.loop._pass(raw)
         place.now += 60  # the first plan waits for more pods
     assert server.told == [Assignment(1, frozenset(map(Partition, range(16)))).to_annotations()]
-    assert server.reasons == {"InvalidSpec"}
+    assert server.reasons == {"InvalidSpec", "PartitionsUnowned"}
     await place.loop._brokers.close()
     await place.loop._store.close()
 

@@ -6,7 +6,7 @@ Figures that hang on what could not be looked at (the store is away) stay as the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ocpp_contract.names import COMMAND_PARTITIONS_ANNOTATION
@@ -35,47 +35,61 @@ def report(resource: Resource, found: Found, now: str) -> Report:
     """`now` is RFC 3339 in seconds."""
     judged = judgement.conditions(resource, found)
     before = resource.status.get("conditions") or []
-    deployed = (found.deployment or {}).get("status") or {}
-    replicas, ready = deployed.get("replicas", 0), deployed.get("readyReplicas", 0)
     status: dict[str, Any] = {
         "observedGeneration": resource.generation,
         "version": found.version,
-        "replicas": replicas,
-        "readyReplicas": ready,
         "selector": names.selector_text(resource.name),
         "addresses": addresses(resource, found.service),
         "conditions": conditions.merge(before, judged, resource.generation, now),
         "pods": _pods(found),
+        **_figures(found, resource.status),
     }
-    if found.possession is not None:
-        stations = found.possession.stations
-        partitions = {
-            "assigned": found.possession.assigned,
-            "unowned": len(found.possession.unowned),
-            "generation": found.generation,
-        }
-        pool = {"name": names.POOL, "replicas": replicas, "readyReplicas": ready, "connections": stations}
-        status |= {"connections": stations, "partitions": partitions, "pools": [{**pool, "partitions": partitions}]}
-    else:  # as last seen
-        kept = ("connections", "partitions", "pools")
-        status |= {name: resource.status[name] for name in kept if name in resource.status}
     if found.swept is not None:
         status["sweep"] = {"scanned": found.swept.scanned, "removed": found.swept.removed, "at": found.swept.at}
     elif "sweep" in resource.status:
         status["sweep"] = resource.status["sweep"]
-    unowned = None if found.possession is None else len(found.possession.unowned)
-    return Report(status, conditions.news(before, judged), unowned)
+    return Report(status, conditions.news(before, judged), _unowned(found))
 
 
-def refusal(raw: Mapping[str, Any], trouble: Trouble, now: str, *, stalled: bool = False) -> Report:
-    """For a resource whose spec cannot be read: what cannot be judged stays as it was. `stalled`: that has been so for long enough."""
+def _figures(found: Found, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Pods, and what they hold; `before` is the status as it is."""
+    deployed = (found.deployment or {}).get("status") or {}
+    pods = {"replicas": deployed.get("replicas", 0), "readyReplicas": deployed.get("readyReplicas", 0)}
+    if found.possession is None:  # as last seen
+        return pods | {name: before[name] for name in ("connections", "partitions", "pools") if name in before}
+    stations = found.possession.stations
+    partitions = {
+        "assigned": found.possession.assigned,
+        "unowned": len(found.possession.unowned),
+        "generation": found.generation,
+    }
+    pool = {"name": names.POOL, **pods, "connections": stations, "partitions": partitions}
+    return {**pods, "connections": stations, "partitions": partitions, "pools": [pool]}
+
+
+def _unowned(found: Found) -> int | None:
+    return None if found.possession is None else len(found.possession.unowned)
+
+
+def refusal(
+    raw: Mapping[str, Any], trouble: Trouble, now: str, *, stalled: bool = False, found: Found | None = None
+) -> Report:
+    """For a resource whose spec cannot be read: what cannot be judged stays as it was. `stalled`: that has been so for long enough.
+
+    `found`: what is known of its pods and mailboxes, which are looked after all the same; None: they could not be looked at.
+    """
+    troubles = [trouble, *(found.troubles if found is not None else ())]
     judged = [
         judge(Type.READY, False, trouble.reason, trouble.message),
-        judge(Type.DEGRADED, True, trouble.reason, trouble.message),
+        judgement.degraded(troubles),
         judge(Type.STALLED if stalled else Type.RECONCILING, True, trouble.reason, trouble.message),
     ]
+    if found is not None:
+        judged.append(judgement.converged(found))
+        raw = {**raw, "status": (raw.get("status") or {}) | _figures(found, raw.get("status") or {})}
     generation = raw["metadata"].get("generation", 0)
-    return _but(raw, judged, {Type.RECONCILING, Type.STALLED}, generation, now)
+    made = _but(raw, judged, {Type.RECONCILING, Type.STALLED}, generation, now)
+    return made if found is None else replace(made, unowned=_unowned(found))
 
 
 def paused(raw: Mapping[str, Any], now: str) -> Report:

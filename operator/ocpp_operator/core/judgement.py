@@ -6,8 +6,10 @@ the reason.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ocpp_operator.core.conditions import Condition, Type, judge
-from ocpp_operator.core.found import Found
+from ocpp_operator.core.found import Found, Trouble
 from ocpp_operator.core.spec import Resource
 
 
@@ -16,9 +18,9 @@ def conditions(resource: Resource, found: Found) -> list[Condition]:
     return [
         _ready(resource, found),
         _progressing(resource, found),
-        _degraded(found),
+        degraded(found.troubles),
         *_kstatus(resource, found),
-        _converged(found),
+        converged(found),
         judge(Type.TOPICS_READY, found.topics.ready, found.topics.reason, found.topics.message),
         _hardened(resource),
         _upgrade(found),
@@ -106,22 +108,24 @@ def _kstatus(resource: Resource, found: Found) -> list[Condition]:
     return []
 
 
-def _degraded(found: Found) -> Condition:
-    if not found.troubles:
+def degraded(troubles: Sequence[Trouble]) -> Condition:
+    """By the worst, which stands first."""
+    if not troubles:
         return judge(Type.DEGRADED, False, "AsWished")
-    worst = found.troubles[0]
-    more = f" (and {len(found.troubles) - 1} more)" if len(found.troubles) > 1 else ""
+    worst = troubles[0]
+    more = f" (and {len(troubles) - 1} more)" if len(troubles) > 1 else ""
     return judge(Type.DEGRADED, True, worst.reason, worst.message + more)
 
 
-def _converged(found: Found) -> Condition:
+def converged(found: Found) -> Condition:
+    """Whether each partition is where the plan wishes it."""
     kind = Type.ASSIGNMENT_CONVERGED
     if found.possession is None:
         return judge(kind, None, "StoreUnavailable", _store(found))
     if found.possession.unowned:
         return judge(kind, False, "PartitionsUnowned" if found.pods else "NoPods", str(found.possession))
-    converged = found.possession.converged
-    return judge(kind, converged, "Converged" if converged else "Moving", str(found.possession))
+    settled = found.possession.converged
+    return judge(kind, settled, "Converged" if settled else "Moving", str(found.possession))
 
 
 def _upgrade(found: Found) -> Condition:

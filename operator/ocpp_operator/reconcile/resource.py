@@ -203,8 +203,7 @@ class ResourceLoop:
             self._store.keep_sweeping(pods, token)
         troubles += untold
         troubles += self._around.secrets.troubles(self._key) or access.missing(resource, self._contents)
-        met = (self._book.trouble, self._brokers.trouble, self._store.trouble)
-        troubles += [trouble for trouble in met if trouble is not None]
+        troubles += self._met()
         found = self._found(resource, chosen, pods, troubles, written=overtaken is None)
         await self._reporter.report(raw, findings.report(resource, found, self._now()))
         if overtaken is not None:
@@ -218,12 +217,26 @@ class ResourceLoop:
         pods = fleet.pods_of(self._around.mirror.of(kinds.POD, self._key))
         if pods and resource is not None and not resource.deleting and not resource.paused:
             whole = await self._observe(resource, pods)
+        found = None
         if whole and resource is not None:
-            await self._assign(resource, pods, may_plan=self._store.taken is None and self._brokers.taken is None)
+            taken = self._store.taken or self._brokers.taken
+            troubles = [Trouble("MailboxesTaken", taken.message)] if taken is not None else []
+            troubles += await self._assign(resource, pods, may_plan=taken is None)
             if self._store.claimed:
                 self._store.keep_sweeping(pods, None)
+            found = Found(
+                version="",  # nobody knows which is wished
+                generation=self._book.plan.generation,
+                deployment=self._around.mirror.one(
+                    kinds.DEPLOYMENT, self._key.namespace, names.gateway(self._key.name)
+                ),
+                pods=pods,
+                possession=self._possession,
+                store_trouble=None if self._store.trouble is None else self._store.trouble.message,
+                troubles=troubles + self._met(),
+            )
         stalled = self._is_stalled(raw, trouble)
-        await self._reporter.report(raw, findings.refusal(raw, trouble, self._now(), stalled=stalled))
+        await self._reporter.report(raw, findings.refusal(raw, trouble, self._now(), stalled=stalled, found=found))
         return whole
 
     async def _observe(self, resource: Resource, pods: list[GatewayPod]) -> bool:
@@ -239,6 +252,11 @@ class ResourceLoop:
         if self._brokers.inherited:
             await self._store.inherit(resource)
         return True
+
+    def _met(self) -> list[Trouble]:
+        """What plan, brokers and store are in trouble by."""
+        met = (self._book.trouble, self._brokers.trouble, self._store.trouble)
+        return [trouble for trouble in met if trouble is not None]
 
     async def _begin(self, uid: str) -> None:
         """The first pass over this object. What was known of an earlier one of the same name is not its own."""
