@@ -128,3 +128,26 @@ async def test_mailboxes_are_not_touched_while_somebody_lives_there_whose_claim_
     assert one.brokers.asked == 0
     assert store.all_keys() == before
     assert one.server.struck == []
+
+
+async def test_a_record_that_was_never_finished_is_struck_when_its_resource_is_gone(
+    place: tuple[Place, filled.Store],
+) -> None:
+    one, _ = place
+    one.records(finished=False)
+    one.server.resources.append({"metadata": {"name": KEY.name, "uid": "made in between"}})
+    await one.take()
+    assert one.server.struck == []
+    one.server.resources.clear()
+    await one.take()
+    assert one.server.struck == [("city-farewell", "record")]
+    assert one.brokers.asked == 0, "nothing is known of a resource that a record like this names"
+
+
+async def test_a_copy_of_a_record_is_left_to_whoever_made_it(place: tuple[Place, filled.Store]) -> None:
+    one, _ = place
+    made = records.manifest(one.city, {"metadata": {"uid": "elsewhere"}})
+    metadata = {**made["metadata"], "uid": "record", "resourceVersion": "5"}
+    one.mirror.note(kinds.CONFIG_MAP, "ADDED", {**made, "metadata": metadata})
+    await one.take()
+    assert one.server.struck == []

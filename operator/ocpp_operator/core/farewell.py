@@ -10,7 +10,8 @@ A resource has no finalizer, and all its children go with it. An operator that w
 one nor where its Redis and Kafka are. A spec holds no secret, only names of Secrets, which are the user's and stay.
 
 The record counts only as the object that we made: one that was copied, to another cluster from a backup say, has another uid. Somebody's
-living resource would be taken for gone there.
+living resource would be taken for gone there. Its uid is known only once it is there, so it takes a second write to finish it: before
+that nobody holds a mailbox yet, and there is nothing to remember.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ Raw = Mapping[str, Any]
 
 class Unreadable(ValueError):
     """The message says why."""
+
+
+class Unfinished(Unreadable):
+    """A record as it is written first, and otherwise as it should be."""
 
 
 def manifest(resource: Resource, there: Raw | None) -> dict[str, Any]:
@@ -51,12 +56,12 @@ def manifest(resource: Resource, there: Raw | None) -> dict[str, Any]:
 
 
 def read(there: Raw) -> Resource:
-    """The resource that it was made for. Raises Unreadable, SpecError."""
+    """The resource that it was made for. Raises Unreadable (Unfinished is one), SpecError."""
     metadata, data = there["metadata"], there.get("data") or {}
     if data.get("format") != FORMAT:
         raise Unreadable(f"format {data.get('format')!r} is not known")
-    if data.get("configMap") != metadata["uid"]:
-        raise Unreadable("it is a copy, or was never finished")
+    if (own := data.get("configMap")) not in (None, metadata["uid"]):
+        raise Unreadable("it is a copy")
     try:
         kept = json.loads(data.get("resource", ""))
         resource = Resource.parse(kept)
@@ -64,4 +69,6 @@ def read(there: Raw) -> Resource:
         raise Unreadable(f"resource: {error}") from None
     if (resource.namespace, names.farewell(resource.name)) != (metadata["namespace"], metadata["name"]):
         raise Unreadable(f"it is about {resource.namespace}/{resource.name}")
+    if own is None:
+        raise Unfinished("it was never finished")
     return resource

@@ -59,8 +59,14 @@ class Farewell:
 
     async def take(self, last: Resource | None, brokers: Brokers, contents: access.Contents) -> None:
         """`last`: as it was seen last; None: by this process never. Raises ClusterError."""
+        if last is None and self._is_unfinished():
+            # Nobody held anything yet when it was written; a claim that was ends by itself.
+            if not await self._uids():
+                log.warning("its record was never finished and is of no use: it is taken away", extra=self._about)
+                await self._strike()
+            return
         resource = last or self._recorded()
-        if resource is None or (last is None and await self._lives(resource)):
+        if resource is None or (last is None and resource.uid in await self._uids()):
             return
         log.info("the resource is gone", extra=self._about)
         self._around.secrets.want(self._key, resource.spec.secrets())
@@ -80,11 +86,13 @@ class Farewell:
             await self._wait(pause)
             pause = min(2 * pause, _PAUSE_MAX)
 
-    async def _lives(self, resource: Resource) -> bool:
-        """The lists of the kinds were read one after the other: it may have been made in between."""
-        named = f"metadata.name={resource.name}"
-        listing = await self._around.cluster.list(kinds.RESOURCE, resource.namespace, fields=named)
-        return any(item["metadata"]["uid"] == resource.uid for item in listing.items)
+    async def _uids(self) -> set[str]:
+        """Of the resource of this name, if it lives: the lists of the kinds were read one after the other, and it may have been made in
+        between."""
+        listing = await self._around.cluster.list(
+            kinds.RESOURCE, self._key.namespace, fields=f"metadata.name={self._key.name}"
+        )
+        return {str(item["metadata"]["uid"]) for item in listing.items}
 
     async def _pods_went(self, resource: Resource) -> bool:
         """False: not in time, or it was made again."""
@@ -154,6 +162,17 @@ class Farewell:
         except (farewell.Unreadable, SpecError) as error:
             log.warning("ConfigMap %s cannot be used: %s", there["metadata"]["name"], error, extra=self._about)
             return None
+
+    def _is_unfinished(self) -> bool:
+        if (there := self._there()) is None:
+            return False
+        try:
+            farewell.read(there)
+        except farewell.Unfinished:
+            return True
+        except (farewell.Unreadable, SpecError):
+            return False
+        return False
 
     def _there(self) -> Mapping[str, Any] | None:
         return self._around.mirror.one(kinds.CONFIG_MAP, self._key.namespace, names.farewell(self._key.name))
