@@ -42,12 +42,13 @@ def test_a_finished_pod_counts_as_gone_and_one_on_a_silent_node_does_not() -> No
 
 def test_ready_and_leaving_are_read_from_the_pod() -> None:
     leaving = raw("a", conditions=[{"type": "Ready", "status": "True"}])
-    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    leaving["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "labels": {"pod-template-hash": "7d4b9c5f6"}}
     [pod] = fleet.pods_of([leaving])
+    assert pod.template == "7d4b9c5f6"
     assert pod.ready
     assert pod.deleting
     [bare] = fleet.pods_of([{"metadata": {"name": "b", "uid": "u", "resourceVersion": "1"}}])
-    assert (bare.ready, bare.ip, bare.trouble) == (False, None, None)
+    assert (bare.ready, bare.ip, bare.trouble, bare.template) == (False, None, None, None)
 
 
 def test_why_a_pod_does_not_start_is_told_in_kubernetes_words() -> None:

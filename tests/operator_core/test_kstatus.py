@@ -41,24 +41,47 @@ def kstatus(raw: dict[str, Any]) -> str:
 # --- states -----------------------------------------------------------------------------------------------------------
 
 
-def rolling(reason: str = "ReplicaSetUpdated", status: str = "True", **figures: int) -> dict[str, Any]:
+NEW, OLD = "7d4b9c5f6", "5c8f6d9b7"
+"""Hashes of templates, as ReplicaSets put them on their pods."""
+
+
+def rolling(
+    reason: str = "ReplicaSetUpdated", status: str = "True", message: str = "", **figures: int
+) -> dict[str, Any]:
     """A Deployment that Kubernetes has taken up; by default one new pod of two, beside both of before."""
     return {
-        "metadata": {"generation": 2},
+        "metadata": {"name": "city-gateway", "generation": 2},
         "spec": {"replicas": 2, "progressDeadlineSeconds": 1090},
         "status": {
             "observedGeneration": 2, "replicas": 3, "readyReplicas": 2, "updatedReplicas": 1, **figures,
-            "conditions": [{"type": "Progressing", "status": status, "reason": reason}],
+            "conditions": [{"type": "Progressing", "status": status, "reason": reason, "message": message}],
         },
     }  # fmt: skip
+
+
+def held(**figures: int) -> dict[str, Any]:
+    """While pods leave, as `core.pacing` has it."""
+    deployment = rolling("DeploymentPaused", "Unknown", "Deployment is paused", **figures)
+    return {**deployment, "spec": {**deployment["spec"], "paused": True}}
+
+
+def resumed(**figures: int) -> dict[str, Any]:
+    """And they have left: nothing is said of progress before there is some."""
+    return rolling("DeploymentResumed", "Unknown", "Deployment is resumed", **figures)
+
+
+def made_by(hash: str, *raws: dict[str, Any]) -> list[dict[str, Any]]:
+    """Pods of that template."""
+    labels = {"labels": {"pod-template-hash": hash}}
+    return [{**raw, "metadata": {**raw["metadata"], **labels}} for raw in raws]
 
 
 def settled(**figures: int) -> dict[str, Any]:
     return rolling("NewReplicaSetAvailable", **{"replicas": 2, "updatedReplicas": 2, **figures})
 
 
-def waiting(reason: str, message: str = "as the kubelet says") -> dict[str, Any]:
-    return pod("new", containerStatuses=[{"state": {"waiting": {"reason": reason, "message": message}}}])
+def waiting(reason: str, message: str = "as the kubelet says", name: str = "new") -> dict[str, Any]:
+    return pod(name, containerStatuses=[{"state": {"waiting": {"reason": reason, "message": message}}}])
 
 
 def crashing(ready_since: str = "2026-01-01T00:00:00Z", ended: str = "2026-01-01T00:00:09Z") -> dict[str, Any]:
@@ -72,7 +95,19 @@ def crashing(ready_since: str = "2026-01-01T00:00:00Z", ended: str = "2026-01-01
 
 
 def beside(*more: dict[str, Any]) -> Any:
-    return pods_of([pod("a", conditions=READY), pod("b", conditions=READY), *more])
+    """New ones, beside both of before."""
+    return pods_of([*made_by(OLD, pod("a", conditions=READY), pod("b", conditions=READY)), *made_by(NEW, *more)])
+
+
+def cured() -> Any:
+    """By two new ones: one of before never came up."""
+    new = [pod("b", conditions=READY), pod("c", conditions=READY)]
+    return pods_of([*made_by(OLD, waiting("CrashLoopBackOff", name="a")), *made_by(NEW, *new)])
+
+
+def one_fails(hash: str = NEW) -> Any:
+    """Of two, all of one template."""
+    return pods_of(made_by(hash, pod("a", conditions=READY), crashing()))
 
 
 UNSCHEDULED = pod(
@@ -81,8 +116,26 @@ UNSCHEDULED = pod(
 MISSING = Trouble("SecretMissing", "Secret hook (spec.decisions.webhook.authorizationSecretRef) is not there")
 AWAY = Trouble("KafkaUnavailable", "no broker")
 UNWRITTEN = Trouble("ChildrenNotWritten", "Deployment city-gateway: the webhook does not answer")
+ONE = {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1}
+"""One pod of each template."""
 FIRST = rolling(replicas=2, updatedReplicas=2, readyReplicas=0)
 """Nothing was ever ready."""
+
+
+def one_each() -> Any:
+    """The new one fails."""
+    return pods_of([*made_by(OLD, pod("a", conditions=READY)), *made_by(NEW, crashing())])
+
+
+def names_set(hash: str) -> str:
+    """Kubernetes' message on progress."""
+    return f'ReplicaSet "city-gateway-{hash}" is progressing.'
+
+
+def without_room(deployment: dict[str, Any]) -> dict[str, Any]:
+    refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}
+    status = deployment["status"]
+    return {**deployment, "status": {**status, "conditions": [*status["conditions"], refused]}}
 
 
 def of(deployment: Any = None, troubles: Any = (), pods: Any = PODS, **more: Any) -> dict[str, Any]:
@@ -104,7 +157,7 @@ ROWS = {
     "roll, all new pods there, an old one left": (of(rolling(updatedReplicas=2)), "InProgress", "InProgress"),
     "roll, the next pod needs a node": (of(rolling(), pods=beside(UNSCHEDULED)), "InProgress", "InProgress"),
     "roll, the next pod starts": (of(rolling(), pods=beside(waiting("ContainerCreating"))), "InProgress", "InProgress"),
-    "roll, held while pods leave": (of(rolling("DeploymentPaused", "Unknown")), "InProgress", "InProgress"),
+    "roll, held while pods leave": (of(held()), "InProgress", "InProgress"),
     "a child cannot be written for the moment": (of(troubles=[UNWRITTEN]), "InProgress", "InProgress"),
     "children are still to be written": (of(written=False), "InProgress", "InProgress"),
     "an autoscaler wants more": (of(settled(replicas=2, readyReplicas=1)), "InProgress", "InProgress"),
@@ -112,7 +165,36 @@ ROWS = {
         of(settled(readyReplicas=1), pods=beside(UNSCHEDULED)), "InProgress", "InProgress",
     ),
     "one pod is lost": (of(settled(readyReplicas=1), pods=beside(waiting("ContainerCreating"))), "InProgress", "InProgress"),
-    "one pod fails long after the roll": (of(settled(readyReplicas=1), pods=beside(crashing())), "InProgress", "InProgress"),
+    "one pod fails long after the roll": (of(settled(readyReplicas=1), pods=one_fails()), "InProgress", "InProgress"),
+    "one pod fails while others leave after a scale-down": (
+        of(held(replicas=2, updatedReplicas=2, readyReplicas=1), pods=one_fails()), "InProgress", "InProgress",
+    ),
+    "one pod fails after others left": (
+        of(resumed(replicas=2, updatedReplicas=2, readyReplicas=1), pods=one_fails()), "InProgress", "InProgress",
+    ),
+    "a quota takes no pod while others leave": (
+        of(without_room(held(replicas=1, updatedReplicas=1, readyReplicas=1))), "InProgress", "InProgress",
+    ),
+    "what fails waits for its turn in the roll that cures it": (
+        of(rolling(updatedReplicas=2), pods=cured()), "InProgress", "InProgress",
+    ),
+    "what fails waits for its turn, held while pods leave": (
+        of(held(updatedReplicas=2), pods=cured()), "InProgress", "InProgress",
+    ),
+    "what fails waits for its turn, and Kubernetes has not begun": (
+        of(rolling(replicas=2, updatedReplicas=0, readyReplicas=1), pods=one_fails(OLD)), "InProgress", "InProgress",
+    ),
+    "back to the template of before: its pods serve": (
+        of(rolling(updatedReplicas=2), pods=beside(waiting("CrashLoopBackOff"))), "InProgress", "InProgress",
+    ),
+    "back to the template of before, and Kubernetes still names the other": (
+        of(rolling(message=names_set(NEW), updatedReplicas=2), pods=beside(waiting("CrashLoopBackOff"))),
+        "InProgress", "InProgress",
+    ),
+    "which template is the newest is not sure: the deadline tells": (of(resumed(**ONE), pods=one_each()), "InProgress", "InProgress"),
+    "as many of both templates, and those of before fail": (
+        of(rolling(message=names_set(OLD), **ONE), pods=one_each()), "InProgress", "InProgress",
+    ),
     "partitions unowned": (of(possession=UNOWNED), "InProgress", "InProgress"),
     "store away": (of(possession=None), "InProgress", "InProgress"),
     "topics are being created": (of(topics=Topics(False, "TopicsBeingCreated", "x")), "InProgress", "InProgress"),
@@ -121,11 +203,17 @@ ROWS = {
     "an image that is not there, asked again": (of(rolling(), pods=beside(waiting("ErrImagePull"))), "InProgress", "Failed"),
     "new pods crash": (of(rolling(), pods=beside(waiting("CrashLoopBackOff"))), "InProgress", "Failed"),
     "new pods crash, and run once more": (of(rolling(), pods=beside(crashing())), "InProgress", "Failed"),
-    "the very first pods crash": (of(FIRST, pods=pods_of([crashing()])), "InProgress", "Failed"),
+    "new pods crash, held while pods leave": (of(held(), pods=beside(crashing())), "InProgress", "Failed"),
+    "new pods crash, after others left": (of(resumed(), pods=beside(crashing())), "InProgress", "Failed"),
+    "as many of both templates, and the new ones fail": (
+        of(rolling(message=names_set(NEW), **ONE), pods=one_each()), "InProgress", "Failed",
+    ),
+    "the very first pods crash": (
+        of(FIRST, pods=pods_of(made_by(NEW, crashing(), waiting("CrashLoopBackOff", name="b")))), "InProgress", "Failed",
+    ),
     "the roll's deadline is over": (of(rolling("ProgressDeadlineExceeded", "False")), "InProgress", "Failed"),
     "a quota takes no pod": (
-        of({**rolling(), "status": {**rolling()["status"], "conditions": [
-            {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}]}}),
+        of(without_room(rolling())),
         "InProgress", "Failed",
     ),
     "a Secret is missing": (of(FIRST, [MISSING]), "InProgress", "Failed"),
@@ -138,6 +226,7 @@ ROWS = {
     "a pod that once ended waits for the store": (
         of(rolling(), pods=beside(crashing(ready_since="2026-01-01T00:00:10Z"))), "InProgress", "InProgress",
     ),
+    "a pod that no ReplicaSet made fails": (of(resumed(**ONE), pods=pods_of([crashing()])), "InProgress", "InProgress"),
     "failing pods are taken away": (
         of(rolling(), pods=beside({**waiting("CrashLoopBackOff"), "metadata": leaving("new")["metadata"]})),
         "InProgress", "InProgress",

@@ -35,6 +35,8 @@ class GatewayPod:
     gone_by: datetime | None
     """When it is deleted: the end of its grace period."""
     annotations: Mapping[str, str]
+    template: str | None
+    """Hash of its template, as its ReplicaSet put it on it. None: no ReplicaSet made it."""
     trouble: str | None
     """Why a container of it waits (CrashLoopBackOff, ImagePullBackOff, ...) or no node takes it, with Kubernetes' message."""
     failing: str | None
@@ -86,6 +88,7 @@ def _pod(raw: Mapping[str, Any]) -> GatewayPod:
         deleting="deletionTimestamp" in metadata,
         gone_by=_time(metadata.get("deletionTimestamp")),
         annotations=metadata.get("annotations") or {},
+        template=(metadata.get("labels") or {}).get("pod-template-hash"),
         trouble=waiting or _unscheduled(status),
         failing=None if ready else waiting or _ended(status, readiness.get("lastTransitionTime")),
     )

@@ -6,13 +6,15 @@ objects that were applied together (a Secret that External Secrets brings a litt
 
 * A trouble counts if a person has to change something (`SOMEBODYS`). An outage of Kafka or Redis does not.
 * Pods that do not come up count while Kubernetes calls the roll unfinished, the very first included. Once it was finished, a pod that
-  fails makes `Ready` False and is replaced; a scale-up that finds no room waits.
+  fails makes `Ready` False and is replaced; a scale-up that finds no room waits. Nor does a pod of an earlier template count, which waits
+  for its turn in the roll that may be its cure.
 * It has to last (`Patience`), and begins anew with each spec, replicas aside: an autoscaler changes them all the time. What was put
   right is looked at with fresh eyes.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -40,7 +42,7 @@ def find(
     refused = conditions.get("ReplicaFailure", {})
     if refused.get("status") == "True":
         return Trouble("RolloutStuck", f"Kubernetes cannot make pods: {refused.get('message', '')}")
-    if failing := [pod for pod in pods if pod.failing is not None and not pod.deleting]:
+    if failing := [pod for pod in _newest(deployment, pods) if pod.failing is not None]:
         more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
         return Trouble("RolloutStuck", f"pod {failing[0].name} does not come up: {failing[0].failing}{more}")
     progress = conditions.get("Progressing", {})
@@ -53,8 +55,30 @@ def find(
 
 def _unfinished(deployment: Mapping[str, Any]) -> bool:
     """Whether Kubernetes has taken up the template and not yet once seen all its pods available."""
-    taken_up = (deployment.get("status") or {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-    return taken_up and _conditions(deployment).get("Progressing", {}).get("reason") != "NewReplicaSetAvailable"
+    status = deployment.get("status") or {}
+    if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
+        return False
+    reason = _conditions(deployment).get("Progressing", {}).get("reason")
+    if deployment["spec"].get("paused") or reason in ("DeploymentPaused", "DeploymentResumed"):
+        # A pause takes the place of what was said before, also where nothing rolls (`core.pacing` pauses for a scale-down, too).
+        return bool(status.get("updatedReplicas", 0) < status.get("replicas", 0))
+    return reason != "NewReplicaSetAvailable"
+
+
+def _newest(deployment: Mapping[str, Any], pods: Sequence[GatewayPod]) -> list[GatewayPod]:
+    """Those of the latest template that stay. None where it is not sure which they are: then only the roll's own deadline tells.
+
+    Kubernetes says it of no pod. But the ReplicaSet of that template has as many pods as the status calls updated, and among several of
+    that size it is the one that `Progressing` names. Age tells nothing: a pod of an earlier template that dies is replaced by a
+    younger one, and a spec that is taken back makes the older template the latest.
+    """
+    updated = (deployment.get("status") or {}).get("updatedReplicas", 0)
+    staying = [pod for pod in pods if pod.template is not None and not pod.deleting]
+    latest = [template for template, size in Counter(pod.template for pod in staying).items() if size == updated]
+    if len(latest) > 1:
+        name, said = deployment["metadata"]["name"], _conditions(deployment).get("Progressing", {}).get("message", "")
+        latest = [template for template in latest if f'"{name}-{template}"' in said]
+    return [pod for pod in staying if latest == [pod.template]]
 
 
 def _conditions(deployment: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
