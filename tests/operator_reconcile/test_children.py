@@ -10,7 +10,7 @@ import pytest
 
 from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Forbidden, NotFound
 from ocpp_operator.adapters.metrics import Metrics
-from ocpp_operator.core import drift, kinds
+from ocpp_operator.core import drift, farewell, kinds
 from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.manifests.metadata import child
 from ocpp_operator.core.mirror import Key, Mirror
@@ -267,3 +267,23 @@ async def test_what_was_refused_is_no_order(place: Place) -> None:
     place.now += 60
     assert await place.make(config(a="1"), deployment(2)) == []
     assert place.server.asked[-1] == "apply ConfigMap"
+
+
+async def test_a_record_without_its_labels_is_ours_by_what_it_says_and_is_labelled_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {"uid": "record", "name": "city-farewell", "namespace": KEY.namespace, "resourceVersion": "7"}
+    stripped: dict[str, Any] = {**farewell.manifest(CITY, {"metadata": named}), "metadata": named}
+
+    async def get(kind: Kind, namespace: str, name: str) -> Mapping[str, Any]:
+        return stripped
+
+    monkeypatch.setattr(place.server, "get", get)
+    assert await place.make(farewell.manifest(CITY, None)) == []
+    assert place.server.asked == ["apply ConfigMap"]
+
+    stripped["data"] = {"somebody": "else's"}
+    taken = Place()
+    monkeypatch.setattr(taken.server, "get", get)
+    assert await taken.make(farewell.manifest(CITY, None)) == ["NameTaken"]
+    assert taken.server.asked == []

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ocpp_operator.adapters.api_errors import ApiUnavailable, Conflict, Forbidden, Invalid, NotFound
-from ocpp_operator.core import drift, kinds, names
+from ocpp_operator.core import drift, farewell, kinds, names
 from ocpp_operator.core.findings import Trouble
 from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.mirror import Key
-from ocpp_operator.core.spec import Resource
+from ocpp_operator.core.spec import Resource, SpecError
 from ocpp_operator.reconcile.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
@@ -217,10 +217,20 @@ class Children:
 
 
 def is_ours(resource: Resource, there: Mapping[str, Any]) -> bool:
-    """Whether an object with a name of ours is the resource's. Its label may have been edited away: then the owner tells."""
+    """Whether an object with a name of ours is the resource's. Its label may have been edited away: then the owner tells, and where
+    there is none by intention (`core.farewell`), what it says."""
     metadata = there["metadata"]
     labelled = names.instance_of(metadata.get("labels") or {}) == resource.name
-    return labelled or any(owner["uid"] == resource.uid for owner in metadata.get("ownerReferences") or ())
+    owned = any(owner["uid"] == resource.uid for owner in metadata.get("ownerReferences") or ())
+    return labelled or owned or _is_record(resource, there)
+
+
+def _is_record(resource: Resource, there: Mapping[str, Any]) -> bool:
+    try:
+        kept = farewell.read(there)
+    except (farewell.Unreadable, SpecError):
+        return False
+    return (kept.namespace, kept.name) == (resource.namespace, resource.name)
 
 
 def name_taken(kind: Kind, name: str) -> str:
