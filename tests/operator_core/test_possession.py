@@ -49,6 +49,15 @@ def test_held_by_another_than_planned_is_served_but_not_converged() -> None:
     assert str(found) == "1 partitions are on their way to another pod"
 
 
+def test_what_a_pod_without_our_labels_serves_has_an_owner() -> None:
+    stray = Incarnation(PodName("c"), "uid-c", "0badcafe")
+    holders = {Partition(0): held(stray), Partition(1): held(RECORDS[B].incarnation)}
+    found = judge(PLAN, PODS, RECORDS, holders, 2, NOW_US, {stray})
+    assert (found.unowned, found.elsewhere, found.converged) == (set(), 1, False)
+    holders[Partition(0)] = held(stray, lease=-1)
+    assert judge(PLAN, PODS, RECORDS, holders, 2, NOW_US, {stray}).unowned == {0}
+
+
 def test_a_pod_has_to_acknowledge_the_generation_of_its_own_annotation() -> None:
     records = RECORDS | {B: record("b", generation=2)}
     found = judged(held(RECORDS[A].incarnation), held(records[B].incarnation), records)

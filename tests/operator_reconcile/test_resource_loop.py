@@ -257,10 +257,11 @@ async def test_keys_and_mailboxes_of_pods_that_outlive_their_resource_stay(caplo
 
 
 class Refusing(Plain):
-    """It lets nobody annotate one pod, knows no pod that is not listed, and makes no child before it may."""
+    """It lets nobody annotate a pod, knows `unlisted` ones that our lists do not show, and makes no child before it may."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.unlisted: tuple[dict[str, Any], ...] = ()
         self.error: Exception = Invalid("admission webhook denied the request", 400)
         self.plan: Exception | None = None
         self.making, self.may_make = asyncio.Event(), asyncio.Event()
@@ -277,7 +278,7 @@ class Refusing(Plain):
         raise self.error
 
     async def list(self, *asked: object, **by: object) -> Listing:
-        return Listing((), "1")
+        return Listing(self.unlisted, "1")
 
     async def apply(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         self.making.set()
@@ -329,6 +330,20 @@ async def test_a_pod_that_may_not_be_told_freezes_nothing(bereft: Bereft) -> Non
         place.now += 60  # the first plan waits for more pods
     assert not held(store)
     assert "PodNotTold" in server.reasons
+
+
+async def test_a_pod_without_our_labels_is_named_and_its_partitions_have_an_owner(bereft: Bereft) -> None:
+    place, server, raw, store = bereft
+    metadata = {"namespace": KEY.namespace, "name": DEAD.pod, "uid": DEAD.uid, "resourceVersion": "8"}
+    server.unlisted = ({"metadata": metadata, "status": {"phase": "Running"}},)
+    server.error = Conflict("changed")
+    for _ in range(2):
+        assert await place.loop._pass(raw)
+        place.now += 60
+    assert held(store)
+    assert "PodWithoutLabels" in server.reasons
+    assert place.loop._possession is not None
+    assert place.loop._possession.assigned == 1
 
 
 async def test_who_leads_no_more_ends_the_pass_at_once(bereft: Bereft) -> None:

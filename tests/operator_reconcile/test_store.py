@@ -203,7 +203,7 @@ async def test_what_a_pod_without_our_labels_holds_is_released_only_when_it_is_g
     place.redis.registers(A, "served")
     for _ in range(3):
         await place.look()
-        await place.store.release(place.holders())
+        assert await place.store.release(place.holders()) == {A}
     assert place.server.asked == [A.pod]  # not in each pass
     await place.sweep()
     assert place.redis.stations() == {"served"}
@@ -214,13 +214,13 @@ async def test_what_a_pod_without_our_labels_holds_is_released_only_when_it_is_g
 
     place.now += 5
     place.server.refusal = ApiUnavailable("no answer")
-    await place.store.release(place.holders())
+    assert await place.store.release(place.holders()) == {A}
     await place.look()
     assert set(place.holders().values()) == {A}
 
     place.server.refusal = None
     place.server.runs(A, AWAY, labelled=False, phase="Failed")  # evicted: it runs nothing any more
-    await place.store.release(place.holders())
+    assert await place.store.release(place.holders()) == set()
     await place.look()
     assert place.holders() == {}
 

@@ -79,6 +79,10 @@ REASONS: Final[Mapping[str, Advice]] = {
         "the message is the API server's own: let the policy except changes of annotations under chargegateway.io/ by the operator; it is "
         "tried again by itself",
     ),
+    "PodWithoutLabels": _trouble(
+        "somebody took the labels of a pod that serves: no list shows it, the Service sends it nobody, and it keeps its partitions",
+        "delete the pod; its partitions go to the others at once",
+    ),
     "ScaledToZero": _note(
         "spec.replicas is 0: stations are refused and commands wait", "kubectl -n NAMESPACE scale cgw/NAME --replicas=2"
     ),

@@ -1,17 +1,17 @@
 """Who really holds which partition, beside what the plan wishes: what people are told and alerted on.
 
-A partition is held while a living process of a listed pod has a running lease on it (`partition:<n>`, judged by the store's own clock). The
-plan is fulfilled when every partition is held by the pod that has the seat, and every pod acknowledges the generation of its own
-annotation: not the plan's, since a plan that changed others' seats touches only theirs.
+A partition is held while a living process of a pod, listed or known to live without our labels, has a running lease on it
+(`partition:<n>`, judged by the store's own clock). The plan is fulfilled when every partition is held by the pod that has the seat, and
+every pod acknowledges the generation of its own annotation: not the plan's, since a plan that changed others' seats touches only theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ocpp_contract.assignment import format_cpuset
-from ocpp_contract.ids import Partition, PodName
+from ocpp_contract.ids import Incarnation, Partition, PodName
 from ocpp_contract.scripts.records import PartitionRecord, PodRecord
 from ocpp_operator.core.fleet import GatewayPod, own_record
 from ocpp_operator.core.plan import Plan
@@ -63,21 +63,23 @@ def judge(
     holders: Mapping[Partition, PartitionRecord],
     partitions: int,
     now_us: int,
+    unlisted: Collection[Incarnation] = (),
 ) -> Possession:
-    """`now_us` is the store's TIME when it was asked."""
+    """`now_us` is the store's TIME when it was asked; `unlisted` are processes whose pods live without our labels."""
     living = {record.incarnation: pod for pod in pods if (record := own_record(pod, records)) is not None}
     seat_of = {partition: name for name, seat in plan.seats.items() for partition in seat.partitions}
     unowned, elsewhere = set(), 0
     for number in range(partitions):
         partition = Partition(number)
         held = holders.get(partition)
-        pod = None
-        if held is not None and held.incarnation is not None and held.lease_until_us > now_us:
-            pod = living.get(held.incarnation)
-        if pod is None:
+        if held is None or held.incarnation is None or held.lease_until_us <= now_us:
             unowned.add(partition)
-        elif seat_of.get(partition) != pod.name:
+        elif (pod := living.get(held.incarnation)) is not None:
+            elsewhere += seat_of.get(partition) != pod.name
+        elif held.incarnation in unlisted:
             elsewhere += 1
+        else:
+            unowned.add(partition)
     lagging = []
     for pod in pods:
         record, seat = own_record(pod, records), plan.seats.get(pod.name)

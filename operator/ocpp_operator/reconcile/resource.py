@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
+from ocpp_contract.ids import Incarnation
 from ocpp_operator.adapters.api_errors import ApiUnavailable, ClusterError, Conflict, NotFound
 from ocpp_operator.adapters.redis_access import StoreUnavailable
 from ocpp_operator.core import (
@@ -327,7 +328,7 @@ class ResourceLoop:
 
     async def _assign(self, resource: Resource, pods: list[GatewayPod], *, may_plan: bool) -> list[Trouble]:
         """Store the plan, tell the pods, release what the dead held. Without a look at the store everybody keeps what he has."""
-        troubles: list[Trouble] = []
+        troubles, unlisted = list[Trouble](), set[Incarnation]()
         view = self._store.view
         self._possession, self._look_again = None, None
         if view is None:
@@ -352,9 +353,13 @@ class ResourceLoop:
                     for partition, record in view.holders.items()
                     if record.incarnation is not None
                 }
-                await self._store.release(planner.releasable(holders, seen))
+                unlisted = await self._store.release(planner.releasable(holders, seen))
+                troubles += [
+                    Trouble("PodWithoutLabels", f"pod {each.pod} lives and serves its partitions, but lost our labels")
+                    for each in sorted(unlisted, key=str)
+                ]
         self._possession = possession.judge(
-            self._book.plan, pods, view.records, view.holders, resource.spec.commands.partitions, view.time_us
+            self._book.plan, pods, view.records, view.holders, resource.spec.commands.partitions, view.time_us, unlisted
         )
         return troubles
 

@@ -136,16 +136,20 @@ class Store:
             self.claimed = await self._directory.claim(mine, self.view.claim)
             self.predecessor = None
 
-    async def release(self, releasable: dict[Partition, Incarnation]) -> None:
-        """What exactly these incarnations hold, of whose pods our lists know nothing, if they are gone. Raises StoreUnavailable."""
+    async def release(self, releasable: dict[Partition, Incarnation]) -> set[Incarnation]:
+        """What exactly these incarnations hold, of whose pods our lists know nothing, if they are gone. Returns those whose pods live.
+
+        Raises StoreUnavailable.
+        """
         if not releasable or self._directory is None:
-            return
+            return set()
         gone = await self._unlisted.gone(set(releasable.values()))
         if gone:
             theirs = {partition: holder for partition, holder in releasable.items() if holder in gone}
             released = await self._directory.release(theirs)
             log.info("released %d partitions of pods that are gone", released, extra={"resource": str(self._key)})
             self._gone |= gone
+        return self._unlisted.living(set(releasable.values()))
 
     # --- stale entries ------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,10 @@ class Unlisted:
             self._living[holder.uid] = self._around.monotonic() + _AGAIN
         return found
 
+    def living(self, holders: Collection[Incarnation]) -> set[Incarnation]:
+        """Those of them whose pods lived when they were last asked for."""
+        return {holder for holder in holders if holder.uid in self._living}
+
     async def _lives(self, holder: Incarnation) -> bool:
         # A list of one: we have no right to get pods, and need none.
         named = await self._around.cluster.list(kinds.POD, self._key.namespace, fields=f"metadata.name={holder.pod}")
