@@ -61,3 +61,11 @@ def test_nobody_is_warned_of_what_only_informs_or_only_begins() -> None:
         news([], [judge(Type.HARDENED, False, "AcceptsUnknownStations"), judge(Type.UPGRADE_AVAILABLE, True, "R")])
         == []
     )
+
+
+def test_an_operator_that_would_take_gateways_back_warns_once() -> None:
+    older = judge(Type.UPGRADE_AVAILABLE, False, "Older", "this operator would run version 0.9")
+    for before in ([], written(judge(Type.UPGRADE_AVAILABLE, False, "Current"))):
+        assert news(before, [older]) == [News(True, "Older", "this operator would run version 0.9")]
+    assert news(written(older), [older]) == []
+    assert news(written(older), [judge(Type.UPGRADE_AVAILABLE, False, "Current")]) == []

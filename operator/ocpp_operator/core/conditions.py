@@ -111,12 +111,15 @@ class News:
 
 
 def news(before: Iterable[Mapping[str, Any]], judged: Sequence[Condition]) -> list[News]:
-    """What changed and deserves an Event: a condition that left or reached what people hope for, or is bad for another reason."""
+    """What changed and deserves an Event: a condition that left or reached what people hope for, or is bad for another reason; and
+    an operator that would run older gateways."""
     known = {str(condition.get("type")): condition for condition in before}
     told = []
     for condition in judged:
         good = GOOD.get(condition.type)
         previous = known.get(condition.type.value)
+        if condition.reason == "Older" != (previous or {}).get("reason"):  # the next change takes gateways back
+            told.append(News(True, condition.reason, condition.message))
         if good is None or condition.type is Type.PROGRESSING:
             continue
         same = previous is not None and previous.get("status") == condition.status
