@@ -52,7 +52,8 @@ REASONS: Final[Mapping[str, Advice]] = {
     "AsWished": _ok("everything is as the resource says"),
     "Settled": _ok("nothing is on its way"),
     "InvalidSpec": _trouble(
-        "the operator cannot read the spec, which the CRD let through: CRD and operator are of different versions",
+        "the operator cannot read the spec, which the CRD let through: CRD and operator are of different versions; children stay as they "
+        "are meanwhile, and partitions keep living owners as long as spec.kafka, spec.redis and spec.commands are readable",
         "mend the fields that the message names, and apply the CRD of the operator's version",
     ),
     "MailboxesTaken": _trouble(
