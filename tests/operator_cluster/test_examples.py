@@ -24,6 +24,8 @@ def test_an_example_can_be_applied(path: Path, kubernetes: KubernetesServer, crd
     apply = ("apply", "-n", namespace, "--validate=strict", "-f", str(path), "-o", "yaml")
     kubernetes.kubectl(*apply, "--dry-run=server")
 
+    kubernetes.kubectl(*apply)
+    # The first write after the creation also stores the status' default, which until then is only read into it.
     stored = yaml.safe_load(kubernetes.kubectl(*apply))
     again = yaml.safe_load(kubernetes.kubectl(*apply))
     assert again["metadata"]["resourceVersion"] == stored["metadata"]["resourceVersion"]  # nothing to change
