@@ -63,6 +63,15 @@ def test_nobody_is_warned_of_what_only_informs_or_only_begins() -> None:
     )
 
 
+def test_partitions_without_owners_are_a_warning_once_they_had_some() -> None:
+    ownerless = judge(Type.ASSIGNMENT_CONVERGED, False, "PartitionsUnowned", "128 of 128 partitions have no owner")
+    for before in ([], written(judge(Type.ASSIGNMENT_CONVERGED, False, "NoPods"))):
+        assert news(before, [ownerless]) == []
+    converged = judge(Type.ASSIGNMENT_CONVERGED, True, "Converged", "all are owned")
+    assert news(written(ownerless), [converged]) == [News(False, "Converged", "all are owned")]
+    assert news(written(converged), [ownerless]) == [News(True, "PartitionsUnowned", ownerless.message)]
+
+
 def test_an_operator_that_would_take_gateways_back_warns_once() -> None:
     older = judge(Type.UPGRADE_AVAILABLE, False, "Older", "this operator would run version 0.9")
     for before in ([], written(judge(Type.UPGRADE_AVAILABLE, False, "Current"))):

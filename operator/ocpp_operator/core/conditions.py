@@ -128,6 +128,8 @@ def news(before: Iterable[Mapping[str, Any]], judged: Sequence[Condition]) -> li
                 told.append(News(False, condition.reason, condition.message or f"{condition.type} is {good} again"))
         elif condition.type is Type.READY and previous is None:
             continue  # nothing is ready in its first second
+        elif condition.type is Type.ASSIGNMENT_CONVERGED and (previous or {}).get("status") != "True":
+            continue  # nor owned before there are pods; whatever is worse than a move that takes its time, Ready tells
         elif not same or (previous is not None and previous.get("reason") != condition.reason):
             told.append(
                 News(
