@@ -25,12 +25,13 @@ _BRIDGE = _PODS[1]
 
 
 class Connections:
-    """Follows pods with these names ("city-gateway-*") from `start` to `stop`."""
+    """Follows pods with these names ("city-gateway-*") from `start` to `stop`, and those who dial them: which of the two keeps a closed
+    connection for its minute is whoever closed it first."""
 
-    def __init__(self, pods: str) -> None:
+    def __init__(self, pods: str, dialling: str) -> None:
         self.seen: Counter[Connection] = Counter()
         """By number of looks."""
-        self._pods = pods
+        self._pods, self._dialling = pods, dialling
         self._listened: dict[int, set[int]] = {}
         """Ports that somebody listened on, per network namespace: accepted connections outlive their listener."""
         self._ended = threading.Event()
@@ -46,9 +47,17 @@ class Connections:
     def _follow(self) -> None:
         while not self._ended.wait(_INTERVAL):
             for process in _processes(self._pods):
-                with contextlib.suppress(OSError):  # ended meanwhile
-                    listened = self._listened.setdefault((process / "ns/net").stat().st_ino, set())
-                    self.seen.update(_connections(process, listened))
+                self.seen.update(self._of(process))
+            for process in _processes(self._dialling):
+                dialled = (each for each in self._of(process) if (each.direction, each.peer) == ("egress", "pod"))
+                self.seen.update(Connection("ingress", "pod", each.port) for each in dialled)
+
+    def _of(self, process: Path) -> set[Connection]:
+        try:
+            listened = self._listened.setdefault((process / "ns/net").stat().st_ino, set())
+            return _connections(process, listened)
+        except OSError:  # it ended meanwhile
+            return set()
 
 
 def _processes(pods: str) -> Iterator[Path]:

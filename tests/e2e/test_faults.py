@@ -89,7 +89,7 @@ def city(
 @pytest.fixture(scope="module", autouse=True)
 def connections(city: City) -> Iterator[Connections]:
     """What its pods' connections are all the while."""
-    watched = Connections(f"{NAME}-gateway-*")
+    watched = Connections(f"{NAME}-gateway-*", f"{operator_by_chart.NAME}-*")
     watched.start()
     yield watched
     watched.stop()
