@@ -184,15 +184,27 @@ CHILDREN: dict[str, Json] = {
 }  # fmt: skip
 
 
-def in_namespace(manifest: Json, namespace: str) -> Json:
-    placed = deepcopy(manifest)
-    placed["metadata"]["namespace"] = namespace
-    return placed
+@pytest.fixture
+def place(kubernetes: KubernetesServer, namespace: str) -> Callable[[Json], Json]:
+    """A child in `namespace`, of an owner that is there: the garbage collector takes what belongs to nobody."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    made = kubernetes.request("POST", path, {"metadata": {"name": "owner"}})["metadata"]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": made["name"], "uid": made["uid"]}
+
+    def place(manifest: Json) -> Json:
+        placed = deepcopy(manifest)
+        placed["metadata"]["namespace"] = namespace
+        placed["metadata"]["ownerReferences"][0] |= owner
+        return placed
+
+    return place
 
 
 @pytest.mark.parametrize("name", CHILDREN)
-async def test_what_was_applied_needs_no_second_apply(cluster: Cluster, namespace: str, name: str) -> None:
-    wished = in_namespace(CHILDREN[name], namespace)
+async def test_what_was_applied_needs_no_second_apply(
+    cluster: Cluster, namespace: str, place: Callable[[Json], Json], name: str
+) -> None:
+    wished = place(CHILDREN[name])
     await cluster.apply(stamped(wished))
 
     kind = kinds.of(wished)
@@ -273,10 +285,10 @@ HARM: dict[str, tuple[str, str, list[Json], str]] = {
 
 @pytest.mark.parametrize("harm", HARM)
 async def test_what_somebody_did_to_it_is_seen_and_undone(
-    cluster: Cluster, kubernetes: KubernetesServer, namespace: str, harm: str
+    cluster: Cluster, kubernetes: KubernetesServer, namespace: str, place: Callable[[Json], Json], harm: str
 ) -> None:
     name, target, patch, reason = HARM[harm]
-    wished = in_namespace(CHILDREN[name], namespace)
+    wished = place(CHILDREN[name])
     await cluster.apply(stamped(wished))
     kubernetes.kubectl("-n", namespace, "patch", target, "--type=json", "-p", json.dumps(patch))
 
@@ -321,9 +333,9 @@ def _rename_key(secret: Json) -> None:
     ],
 )
 async def test_what_went_out_of_the_wish_goes(
-    cluster: Cluster, namespace: str, name: str, drop: Callable[[Json], None], gone: str
+    cluster: Cluster, place: Callable[[Json], Json], name: str, drop: Callable[[Json], None], gone: str
 ) -> None:
-    wished = in_namespace(CHILDREN[name], namespace)
+    wished = place(CHILDREN[name])
     before = await cluster.apply(stamped(wished))
     drop(wished)
     assert needs_apply(wished, before) is not None
@@ -335,9 +347,9 @@ async def test_what_went_out_of_the_wish_goes(
 
 
 async def test_a_rollout_restart_is_nobodys_drift(
-    cluster: Cluster, kubernetes: KubernetesServer, namespace: str
+    cluster: Cluster, kubernetes: KubernetesServer, namespace: str, place: Callable[[Json], Json]
 ) -> None:
-    wished = in_namespace(CHILDREN["Deployment"], namespace)
+    wished = place(CHILDREN["Deployment"])
     await cluster.apply(stamped(wished))
     kubernetes.kubectl("-n", namespace, "rollout", "restart", "deployment/city-gateway")
 
