@@ -21,7 +21,7 @@ class Pace:
 
     batch: int = 100
     scripts: int = 30
-    rest: float = 0.001
+    rest: float = 0.0005
     """Seconds after each batch."""
 
 
