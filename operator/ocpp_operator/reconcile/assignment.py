@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +28,7 @@ from ocpp_operator.core.findings import Trouble
 from ocpp_operator.core.fleet import GatewayPod
 from ocpp_operator.core.manifests.plan_config_map import build as plan_config_map
 from ocpp_operator.core.mirror import Key, Mirror
+from ocpp_operator.core.refusals import Refusals
 from ocpp_operator.core.reminders import Reminders
 from ocpp_operator.core.spec import Resource
 from ocpp_operator.reconcile.children import OF_ONE_KIND, is_ours, name_taken
@@ -37,18 +37,6 @@ log = logging.getLogger(__name__)
 
 _TAKEN_AGAIN = 5.0
 """Seconds between looks at a ConfigMap of our name that is somebody else's: no watch of ours shows it."""
-_PAUSE = 1.0
-_PAUSE_MAX = 30.0
-"""Seconds between tries of a pod that may not be told; they double. A webhook that is away may take a time-out each."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """A pod that the API server does not let us annotate."""
-
-    trouble: Trouble
-    pause: float
-    until: float
 
 
 class PlanBook:
@@ -67,7 +55,7 @@ class PlanBook:
         self._amiss: str | None = None
         """Why the ConfigMap has to be written even if the plan stays as it is."""
         self._reminders = Reminders()
-        self._refused: dict[str, _Refused] = {}
+        self._refused = Refusals[str]()
         """By the pod's uid."""
 
     async def read(self, resource: Resource, pods: Sequence[GatewayPod], now: float) -> None:
@@ -140,8 +128,7 @@ class PlanBook:
         One that cannot be told holds nobody else up, and is a trouble. Raises, at the end, the first error that came of the API server
         itself.
         """
-        there = {pod.uid for pod in pods}
-        self._refused = {uid: refused for uid, refused in self._refused.items() if uid in there}
+        self._refused.keep({pod.uid for pod in pods})
         troubles, failure = [], None
         for pod, assignment in fleet.to_tell(pods, self.plan):
             try:
@@ -176,9 +163,8 @@ class PlanBook:
 
     async def _annotate(self, pod: GatewayPod, annotations: Mapping[str, str], now: float) -> Trouble | None:
         """What keeps us from it, if it stays so. Raises ApiUnavailable where the API server itself does not answer."""
-        before = self._refused.get(pod.uid)
-        if before is not None and now < before.until:
-            return before.trouble
+        if (refusal := self._refused.standing(pod.uid, now)) is not None:
+            return refusal.trouble
         try:
             patched = await self._cluster.patch_annotations(self._key.namespace, pod.name, annotations, pod.version)
         except (Conflict, NotFound) as error:
@@ -189,9 +175,8 @@ class PlanBook:
                 raise
             log.warning("pod %s cannot be annotated: %s", pod.name, error, extra={"resource": str(self._key)})
             trouble = Trouble("PodNotTold", f"pod {pod.name}: {error}")
-            pause = _PAUSE if before is None else min(2 * before.pause, _PAUSE_MAX)
-            self._refused[pod.uid] = _Refused(trouble, pause, now + pause)
+            self._refused.add(pod.uid, trouble, now)
             return trouble
-        self._refused.pop(pod.uid, None)
+        self._refused.forget(pod.uid)
         self._mirror.note(kinds.POD, "MODIFIED", patched)
         return None

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ocpp_operator.adapters.api_errors import ApiUnavailable, Conflict, Forbidden, Invalid, NotFound
@@ -21,6 +20,7 @@ from ocpp_operator.core import drift, farewell, kinds, names
 from ocpp_operator.core.findings import Trouble
 from ocpp_operator.core.kinds import Kind
 from ocpp_operator.core.mirror import Key
+from ocpp_operator.core.refusals import Refusals
 from ocpp_operator.core.spec import Resource, SpecError
 from ocpp_operator.reconcile.surroundings import Surroundings
 
@@ -28,22 +28,9 @@ log = logging.getLogger(__name__)
 
 Manifest = Mapping[str, Any]
 
-_PAUSE = 1.0
-_PAUSE_MAX = 30.0
-"""Seconds between tries of what was refused; they double."""
 OF_ONE_KIND: Final = (500, 503)
 """What the API server answers when a webhook or the store of one kind is away. Where it is the server itself, each of the others
 may take a time-out to find out, and pods that are gone would wait for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """A child that could not be written or deleted. `wish` is the fingerprint of what was refused; empty: to delete it."""
-
-    wish: str
-    trouble: Trouble
-    pause: float
-    until: float
 
 
 class Children:
@@ -56,7 +43,7 @@ class Children:
         self._futile: dict[tuple[Kind, str], tuple[str, str, str]] = {}
         """Per child that did not become what was wished: fingerprint of the wish, what is left of the difference, and the state
         that came of it."""
-        self._refused: dict[tuple[Kind, str], _Refused] = {}
+        self._refused = Refusals[tuple[Kind, str]]()
         self._in_order: tuple[Sequence[Manifest], list[list[Manifest]]] | None = None
         """What was wished when everything was last found to be so, and what was there."""
         self.again: float | None = None
@@ -88,7 +75,7 @@ class Children:
             except ApiUnavailable as error:
                 trouble = self._later(kind, name, manifest, error)
             if trouble is None:
-                self._refused.pop((kind, name), None)
+                self._refused.forget((kind, name))
             else:
                 troubles.append(trouble)
         if not troubles and there == self._there():  # nothing was written: what was is not what was found in order
@@ -110,21 +97,20 @@ class Children:
 
     def _held_off(self, kind: Kind, name: str, wished: Manifest | None) -> Trouble | None:
         """The trouble, while it is not time to try this again. `wished` None: it is to be deleted."""
-        refused = self._refused.get((kind, name))
-        if refused is None or self._around.monotonic() >= refused.until or refused.wish != _fingerprint(wished):
+        if (kind, name) not in self._refused:  # mostly: without a fingerprint then
             return None
-        self._due(refused.until)
-        return refused.trouble
+        refusal = self._refused.standing((kind, name), self._around.monotonic(), _fingerprint(wished))
+        if refusal is None:
+            return None
+        self._due(refusal.until)
+        return refusal.trouble
 
     def _hold_off(
         self, kind: Kind, name: str, wished: Manifest | None, trouble: Trouble, asked: float | None = None
     ) -> None:
         """`asked`: seconds for which the API server asked."""
-        before, wish = self._refused.get((kind, name)), _fingerprint(wished)
-        pause = _PAUSE if before is None or before.wish != wish else min(2 * before.pause, _PAUSE_MAX)
-        until = self._around.monotonic() + min(max(pause, asked or 0.0), _PAUSE_MAX)
-        self._refused[kind, name] = _Refused(wish, trouble, pause, until)
-        self._due(until)
+        now = self._around.monotonic()
+        self._due(self._refused.add((kind, name), trouble, now, _fingerprint(wished), asked))
 
     def _due(self, until: float) -> None:
         self.again = until if self.again is None else min(self.again, until)
@@ -212,7 +198,7 @@ class Children:
             return trouble
         except ApiUnavailable as error:
             return self._later(kind, name, None, error)
-        self._refused.pop((kind, name), None)
+        self._refused.forget((kind, name))
         return None
 
 
