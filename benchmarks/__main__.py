@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import resource
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,7 +22,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import measures, record, report
+from benchmarks import measures, proc, record, report
 from benchmarks.generators import LoadFailed, generator
 from benchmarks.profiling import ProfilerFailed, profile
 from benchmarks.servers import GATEWAY, NAMES, Backends, Server, backends, running
@@ -172,8 +171,7 @@ async def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     # Inherited by the servers: each end of 15,000 sockets lives in one process.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    proc.open_all_files()
     try:
         uvloop.run(main(parse_arguments()))
     except (LoadFailed, ProfilerFailed) as error:

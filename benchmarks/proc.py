@@ -1,8 +1,9 @@
-"""What Linux says of a process: CPU time and memory, read from /proc by its pid."""
+"""What Linux says of a process: CPU time and memory, read from /proc by its pid; and how many files ours may open."""
 
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,12 @@ class Cpu(NamedTuple):
     @property
     def total(self) -> float:
         return self.user + self.system
+
+
+def open_all_files() -> None:
+    """As many as the machine allows, for this process and those that it starts: each socket is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def cpu(pid: int) -> Cpu:

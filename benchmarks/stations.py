@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import ssl
 import struct
 import sys
@@ -24,6 +23,8 @@ from urllib.parse import urlsplit
 
 import uvloop
 from websockets.speedups import apply_mask
+
+from benchmarks import proc
 
 _MASK = b"\x5a\x1c\xe3\x97"
 _CONNECTING_AT_ONCE = 64
@@ -297,8 +298,7 @@ async def obey(load: Load, more: Mapping[str, Callable[..., Awaitable[dict[str, 
 
 
 async def main() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    proc.open_all_files()
     await obey(Load())
 
 

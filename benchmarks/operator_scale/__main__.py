@@ -24,7 +24,6 @@ import asyncio
 import json
 import os
 import random
-import resource as limits
 import tempfile
 import time
 from collections import Counter
@@ -263,8 +262,7 @@ async def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     # Kafka keeps a file open per partition, the operator two sockets per resource.
-    _, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
-    limits.setrlimit(limits.RLIMIT_NOFILE, (hard, hard))
+    proc.open_all_files()
     try:
         asyncio.run(main(parse_arguments()))
     except (TooSlow, Missing, NotReady) as error:
