@@ -175,8 +175,7 @@ class ResourceLoop:
         if not await self._observe(resource, pods):
             return False
         chosen = self._chosen(resource)
-        taken = self._store.taken or self._brokers.taken
-        troubles = [Trouble("MailboxesTaken", taken.message)] if taken is not None else []
+        taken, troubles = self._taken()
         # Before the children, which need nothing of it: each may take a time-out, or wait for its place among those of 200 resources,
         # and what the dead held would wait with them. If it fails they are made all the same, and the pass ends then.
         unassigned, untold = None, list[Trouble]()
@@ -220,8 +219,7 @@ class ResourceLoop:
             whole = await self._observe(resource, pods)
         found = None
         if whole and resource is not None:
-            taken = self._store.taken or self._brokers.taken
-            troubles = [Trouble("MailboxesTaken", taken.message)] if taken is not None else []
+            taken, troubles = self._taken()
             troubles += await self._assign(resource, pods, may_plan=taken is None)
             if self._store.claimed:
                 self._store.keep_sweeping(pods, None)
@@ -253,6 +251,11 @@ class ResourceLoop:
         if self._brokers.inherited:
             await self._store.inherit(resource)
         return True
+
+    def _taken(self) -> tuple[claims.Taken | None, list[Trouble]]:
+        """Whose store or mailboxes these are if they are another's, and what people are told of it."""
+        taken = self._store.taken or self._brokers.taken
+        return taken, [] if taken is None else [Trouble("MailboxesTaken", taken.message)]
 
     def _met(self) -> list[Trouble]:
         """What plan, brokers and store are in trouble by."""
