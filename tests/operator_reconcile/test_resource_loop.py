@@ -35,6 +35,7 @@ from tests.testbed.redis import RedisServer
 
 CITY = resource()
 KEY = Key(CITY.namespace, CITY.name)
+NOWHERE: dict[str, Any] = {"kafka": {"bootstrapServers": "127.0.0.1:1"}, "redis": {"addresses": ["127.0.0.1:1"]}}
 POD: dict[str, Any] = {
     "metadata": {
         "namespace": KEY.namespace, "name": "city-gateway-a", "uid": "u1", "resourceVersion": "6",
@@ -113,8 +114,7 @@ async def test_a_new_resource_waits_for_its_children_no_longer_than_it_must(
 ) -> None:
     monkeypatch.setattr(brokers, "TIMEOUT", 0.3)
     place = Place(Busy(refusal))
-    nowhere = {"kafka": {"bootstrapServers": "127.0.0.1:1"}, "redis": {"addresses": ["127.0.0.1:1"]}}
-    raw = {**CITY.raw, "spec": CITY.raw["spec"] | nowhere}
+    raw = {**CITY.raw, "spec": CITY.raw["spec"] | NOWHERE}
     whole = await place.loop._pass(raw)
     assert place.loop._brokers.next_look > place.now
     place.loop._brokers._next = place.now + 60  # and all is well with them
@@ -140,18 +140,19 @@ class Plain(Busy):
         return {**POD, "metadata": metadata}
 
 
+def with_store(redis_server: RedisServer, prefix: str) -> dict[str, Any]:
+    """A spec with a real Redis and no Kafka."""
+    redis = {"addresses": [f"127.0.0.1:{redis_server.port}"], "keyPrefix": prefix}
+    return CITY.raw["spec"] | NOWHERE | {"redis": redis, "commands": {"partitions": 16}}
+
+
 async def test_mailboxes_keep_owners_while_the_spec_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, redis_prefix: str
 ) -> None:
     monkeypatch.setattr(brokers, "TIMEOUT", 0.3)
     server = Plain()
     place = Place(server)
-    spec = CITY.raw["spec"] | {
-        "kafka": {"bootstrapServers": "127.0.0.1:1"},
-        "redis": {"addresses": [f"127.0.0.1:{redis_server.port}"], "keyPrefix": redis_prefix},
-        "commands": {"partitions": 16},
-        "decisions": {"type": "Oracle"},
-    }
+    spec = with_store(redis_server, redis_prefix) | {"decisions": {"type": "Oracle"}}
     metadata = {**CITY.raw["metadata"], "creationTimestamp": "2026-11-22T10:00:00Z"}
     raw = {**CITY.raw, "metadata": metadata, "spec": spec}
     assert not await place.loop._pass(raw)  # without pods there is nothing to look at
@@ -179,8 +180,7 @@ async def test_a_template_is_rendered_once_for_a_resource_that_does_not_change(m
 
     monkeypatch.setattr(template, "render", counted)
     place = Place(Busy(Forbidden("secrets is forbidden")))
-    nowhere = {"kafka": {"bootstrapServers": "127.0.0.1:1"}, "redis": {"addresses": ["127.0.0.1:1"]}}
-    raw = {**CITY.raw, "spec": CITY.raw["spec"] | nowhere | {"replicas": 2}}
+    raw = {**CITY.raw, "spec": CITY.raw["spec"] | NOWHERE | {"replicas": 2}}
     for _ in range(3):
         await place.loop._pass(raw)
     assert rendered == [2]
@@ -210,8 +210,7 @@ async def test_manifests_are_made_once_for_what_does_not_change(monkeypatch: pyt
 
     monkeypatch.setattr(assembly, "children", counted)
     place = Place(Busy(Forbidden("services is forbidden")))
-    nowhere = {"kafka": {"bootstrapServers": "127.0.0.1:1"}, "redis": {"addresses": ["127.0.0.1:1"]}}
-    raw = {**CITY.raw, "spec": CITY.raw["spec"] | nowhere}
+    raw = {**CITY.raw, "spec": CITY.raw["spec"] | NOWHERE}
 
     async def passes(token: bytes, version: str) -> None:
         metadata = {
@@ -297,11 +296,7 @@ async def bereft(
     monkeypatch.setattr(brokers, "TIMEOUT", 0.3)
     server = Refusing()
     place = Place(server)
-    spec = CITY.raw["spec"] | {
-        "kafka": {"bootstrapServers": "127.0.0.1:1"},
-        "redis": {"addresses": [f"127.0.0.1:{redis_server.port}"], "keyPrefix": redis_prefix},
-        "commands": {"partitions": 16},
-    }
+    spec = with_store(redis_server, redis_prefix)
     metadata = {**CITY.raw["metadata"], "creationTimestamp": "2026-11-22T10:00:00Z"}
     place.mirror.note(kinds.POD, "ADDED", POD)
     with redis_server.client() as client:
